@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors that every driver returns; match them with errors.Is.
+var (
+	ErrClosed        = errors.New("broker is closed")
+	ErrFenced        = errors.New("partitions now belong to another member of the group")
+	ErrUnknownTopic  = errors.New("no such topic")
+	ErrTopicConflict = errors.New("topics do not fit together")
+	ErrGroupActive   = errors.New("group has active members")
+	ErrTooLarge      = errors.New("record is too large")
+	ErrFull          = errors.New("no room on the broker's disk")
+	ErrInUse         = errors.New("data directory is in use")
+)
+
+// TooLargeError is an [ErrTooLarge] that names the record.
+type TooLargeError struct {
+	Index int // in the call's records
+	Size  int // bytes
+	Limit int // bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("record %d is too large: %d bytes, the limit is %d", e.Index, e.Size, e.Limit)
+}
+
+// Is makes the error match [ErrTooLarge].
+func (e *TooLargeError) Is(target error) bool { return target == ErrTooLarge }
+
+// ValidName reports whether a topic or group may have this name: 1 to 200 of
+// the characters a-z A-Z 0-9 . _ -, not "." or "..". These are the names that
+// every broker takes.
+func ValidName(name string) error {
+	if name == "" || len(name) > 200 || name == "." || name == ".." {
+		return fmt.Errorf("name %q: use 1 to 200 of the characters a-z A-Z 0-9 . _ -", name)
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return fmt.Errorf("name %q: character %q is not allowed, use a-z A-Z 0-9 . _ -", name, c)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lineage says who a record descends from.
+//
+// The one idea: a record's id is its path. A source record's id is the place
+// where it stands, "tickets/3/1234" (topic, partition, offset); the record that
+// service tagger makes of it is "tickets/3/1234/tagger", and what classifier
+// makes of that is "tickets/3/1234/tagger/classifier". When a model answers an
+// item with several values, the segments count them: "…/splitter:1of3". So ids
+// are unique, the same however often a batch is predicted, readable, and any
+// record tells its source without a look-up.
+package lineage
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Names of the headers that Millrace sets. All values are text.
+const (
+	ID          = "mr-id"       // the record's id (package doc); absent on source records
+	Model       = "mr-model"    // model and version that made the record: "sentiment@1"
+	Status      = "mr-status"   // StatusFailed or StatusSkipped; absent when there is a value
+	Error       = "mr-error"    // why a record failed
+	Attempts    = "mr-attempts" // how often the item was predicted, when that is more than once
+	Traceparent = "traceparent" // W3C Trace Context
+	SourceID    = "id"          // a source record's own id, given by its publisher
+	EventTime   = "event-time"  // when it happened, RFC 3339, given by its publisher
+)
+
+// Values of the Status header. A record with a status has no value: it tells
+// those downstream that none will come.
+const (
+	StatusFailed  = "failed"
+	StatusSkipped = "skipped"
+)
+
+// Source is the place of a source record.
+type Source struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// String is the source's id, "tickets/3/1234".
+func (s Source) String() string { return string(s.append(nil)) }
+
+func (s Source) append(b []byte) []byte {
+	b = append(b, s.Topic...)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(s.Partition), 10)
+	b = append(b, '/')
+	return strconv.AppendInt(b, s.Offset, 10)
+}
+
+// AppendID appends the record's id to b: its ID header or, for a source record,
+// its place.
+func AppendID(b []byte, r *broker.Record) []byte {
+	if id := r.Header(ID); id != nil {
+		return append(b, id...)
+	}
+	return Source{r.Topic, r.Partition, r.Offset}.append(b)
+}
+
+// AppendChild appends to b the id of what a service makes of a record. Of
+// several values, this is number index (from 0) of count.
+func AppendChild(b []byte, parent *broker.Record, service string, index, count int) []byte {
+	b = AppendID(b, parent)
+	b = append(b, '/')
+	b = append(b, service...)
+	if count > 1 {
+		b = append(b, ':')
+		b = strconv.AppendInt(b, int64(index+1), 10)
+		b = append(b, "of"...)
+		b = strconv.AppendInt(b, int64(count), 10)
+	}
+	return b
+}
+
+// Path is a parsed id.
+type Path struct {
+	Source Source
+	// Steps is what follows the source: "tagger/classifier"; empty for a source.
+	Steps string
+}
+
+// Parse reads an id. It does not allocate but for topic names in errors.
+func Parse(id string) (Path, error) {
+	topic, rest, ok1 := strings.Cut(id, "/")
+	partition, rest, ok2 := strings.Cut(rest, "/")
+	offset, steps, _ := strings.Cut(rest, "/")
+	p, err1 := strconv.ParseInt(partition, 10, 32)
+	o, err2 := strconv.ParseInt(offset, 10, 64)
+	if !ok1 || !ok2 || topic == "" || err1 != nil || err2 != nil || p < 0 || o < 0 {
+		return Path{}, fmt.Errorf("record id %q: want topic/partition/offset and the services after it", id)
+	}
+	return Path{Source{topic, int32(p), o}, steps}, nil
+}
+
+// Of returns the path of a record.
+func Of(r *broker.Record) (Path, error) {
+	if id := r.Header(ID); id != nil {
+		return Parse(string(id))
+	}
+	return Path{Source: Source{r.Topic, r.Partition, r.Offset}}, nil
+}
+
+// Service returns the service that made the record, and which of how many
+// values it is: "splitter:2of3" is splitter, 1, 3. A source has none.
+func (p Path) Service() (name string, index, count int) {
+	last := p.Steps[strings.LastIndexByte(p.Steps, '/')+1:]
+	name, number, several := strings.Cut(last, ":")
+	if !several {
+		return name, 0, 1
+	}
+	i, n, _ := strings.Cut(number, "of")
+	index, err1 := strconv.Atoi(i)
+	count, err2 := strconv.Atoi(n)
+	if err1 != nil || err2 != nil || index < 1 || count < index {
+		return name, 0, 1
+	}
+	return name, index - 1, count
+}
