@@ -174,7 +174,16 @@ type Want struct {
 	Records int           // at most this many; 0 means 1024
 	Bytes   int           // at most about this many bytes, but at least one record; 0 means 16 MiB
 	Wait    time.Duration // how long to wait for more once there is a record; 0 takes what is there
-	Pause   []string      // topics not to take from this time
+
+	// Pause names partitions of single topics not to take from this time. A join
+	// that has too much of one topic at hand waits for the others with it.
+	Pause []TopicPartition
+}
+
+// TopicPartition is one partition of one topic.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
 }
 
 // Topic describes a topic to create.
