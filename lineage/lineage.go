@@ -108,6 +108,32 @@ func Of(r *broker.Record) (Path, error) {
 	return Path{Source: Source{r.Topic, r.Partition, r.Offset}}, nil
 }
 
+// SourceIn returns the partition and offset of the source in topic that a record
+// with this id descends from, and whether it does. It is Parse for hot paths.
+func SourceIn(id []byte, topic string) (partition int32, offset int64, ok bool) {
+	if len(id) <= len(topic) || id[len(topic)] != '/' || string(id[:len(topic)]) != topic {
+		return 0, 0, false
+	}
+	id = id[len(topic)+1:]
+	p, rest, ok := number(id)
+	if !ok || p > 1<<31-1 || len(rest) == 0 || rest[0] != '/' {
+		return 0, 0, false
+	}
+	offset, rest, ok = number(rest[1:])
+	return int32(p), offset, ok && (len(rest) == 0 || rest[0] == '/')
+}
+
+func number(b []byte) (n int64, rest []byte, ok bool) {
+	i := 0
+	for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
+		if n > (1<<63-1-9)/10 {
+			return 0, nil, false
+		}
+		n = n*10 + int64(b[i]-'0')
+	}
+	return n, b[i:], i > 0
+}
+
 // Service returns the service that made the record, and which of how many
 // values it is: "splitter:2of3" is splitter, 1, 3. A source has none.
 func (p Path) Service() (name string, index, count int) {
