@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/millrace-ml/millrace/internal/loop"
 	"github.com/millrace-ml/millrace/model"
 )
 
@@ -69,10 +70,10 @@ func (p *predictor) run(ctx context.Context) error {
 // failed is the error of the last call as a whole, or nil when each item has
 // its own.
 func (p *predictor) again(ctx context.Context, left []int, failed error, tries int) error {
-	pause := newPause(p.s.c.Backoff)
+	pause := loop.NewPause(p.s.c.Backoff)
 	for ; len(left) > 0 && tries < p.s.c.Attempts; tries++ {
 		p.s.c.Logger.Debug("predicting again", "items", len(left), "attempt", tries+1, "error", failed)
-		pause.wait(ctx)
+		pause.Wait(ctx)
 		var err error
 		if left, failed, err = p.attempt(ctx, left); err != nil {
 			return err

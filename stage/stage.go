@@ -18,11 +18,10 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/loop"
 	"github.com/millrace-ml/millrace/model"
 )
 
@@ -113,50 +112,20 @@ func New(b broker.Broker, c Config) *Stage {
 // grace period, gives back the rest and leaves the group. It returns nil after
 // a clean drain, and an error when the broker is closed or refuses the group.
 func (s *Stage) Run(ctx context.Context) error {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(s.c.Grace):
-			cancel()
-		case <-work.Done():
-		}
-	})
-	defer stop()
-
-	members, ctx := errgroup.WithContext(ctx)
-	for range s.c.Consumers {
-		members.Go(func() error { return s.member(ctx, work) })
-	}
-	if err := members.Wait(); err != nil {
+	err := loop.Members{
+		Broker: s.b, Group: s.c.Group, Start: s.c.Start, Topics: s.c.From,
+		Count: s.c.Consumers, Grace: s.c.Grace, Logger: s.c.Logger,
+	}.Run(ctx, s.member)
+	if err != nil {
 		return fmt.Errorf("service %s: %w", s.c.Service, err)
 	}
 	return nil
 }
 
 // member is one consumer's life. It polls until ctx ends and works until work ends.
-func (s *Stage) member(ctx, work context.Context) error {
-	consumer, err := s.b.Join(ctx, s.c.Group, s.c.Start, s.c.From...)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("join group %s: %w", s.c.Group, err)
-	}
-	err = s.loop(ctx, work, consumer)
-	// The group gets its partitions back at once even when there is no time
-	// left for anything else.
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.c.Grace)
-	defer cancel()
-	if e := consumer.Close(leave); err == nil && !errors.Is(e, broker.ErrClosed) {
-		err = e
-	}
-	return err
-}
-
-func (s *Stage) loop(ctx, work context.Context, consumer broker.Consumer) error {
+func (s *Stage) member(ctx, work context.Context, consumer broker.Consumer) error {
 	batch := newBatch(s)
-	pause := newPause(s.c.Backoff)
+	pause := loop.NewPause(s.c.Backoff)
 	for ctx.Err() == nil {
 		records, err := consumer.Poll(ctx, s.c.Batch)
 		switch {
@@ -167,10 +136,10 @@ func (s *Stage) loop(ctx, work context.Context, consumer broker.Consumer) error 
 			return err
 		case err != nil:
 			s.c.Logger.Warn("poll failed, trying again", "error", err)
-			pause.wait(ctx)
+			pause.Wait(ctx)
 			continue
 		}
-		pause.reset()
+		pause.Reset()
 		if err := s.answer(work, consumer, batch, records); err != nil {
 			if work.Err() != nil {
 				consumer.Rewind()
@@ -191,7 +160,7 @@ func (s *Stage) answer(work context.Context, consumer broker.Consumer, batch *ba
 		return err
 	}
 	began := time.Now()
-	settled, err := s.settle(work, consumer, batch)
+	settled, err := loop.Settle(work, consumer, s.c.Logger, batch.results, batch.tooLarge)
 	if err != nil || !settled {
 		return err
 	}
@@ -201,29 +170,4 @@ func (s *Stage) answer(work context.Context, consumer broker.Consumer, batch *ba
 		s.c.Observe(batch.seen)
 	}
 	return nil
-}
-
-// settle publishes the batch's results, however long the broker takes. It
-// reports false when the batch now belongs to another member.
-func (s *Stage) settle(work context.Context, consumer broker.Consumer, batch *batch) (bool, error) {
-	pause := newPause(s.c.Backoff)
-	for {
-		err := consumer.Settle(work, batch.results()...)
-		var large *broker.TooLargeError
-		switch {
-		case err == nil:
-			return true, nil
-		case work.Err() != nil:
-			return false, work.Err()
-		case errors.Is(err, broker.ErrFenced):
-			s.c.Logger.Info("batch left to another member", "records", len(batch.records))
-			return false, nil
-		case errors.Is(err, broker.ErrClosed):
-			return false, err
-		case errors.As(err, &large) && batch.tooLarge(large):
-		default:
-			s.c.Logger.Warn("settle failed, trying again", "error", err)
-			pause.wait(work)
-		}
-	}
 }
