@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/text/tagger"
+	"github.com/millrace-ml/millrace/text/token"
+)
+
+// taggerModel splits a text into tokens and gives each its part of speech. A
+// text without words is answered with no tokens.
+type taggerModel struct {
+	name   string
+	field  string
+	tagger *tagger.Tagger
+	pool   sync.Pool // of *tagging
+}
+
+// tagging is what a batch needs, kept for the next one.
+type tagging struct {
+	texts  []byte // the batch's texts, one after the other
+	ends   []int
+	errs   []error
+	tokens []token.Token
+	tags   []tagger.Tag
+}
+
+// newTagger reads the option
+//
+//	field: the ticket's field that holds the text (default: text)
+func newTagger(o *options, _ string) (model.Model, error) {
+	m := &taggerModel{name: version("tagger@1"), field: o.text("field", "text"), tagger: tagger.English()}
+	m.pool.New = func() any { return new(tagging) }
+	return m, nil
+}
+
+func (m *taggerModel) Name() string { return m.name }
+
+func (m *taggerModel) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+	work := m.pool.Get().(*tagging)
+	defer m.keep(work)
+	work.read(items, m.field)
+	// One conversion for the batch: its texts are slices of this string.
+	texts := string(work.texts)
+	out := newOutput(len(items))
+	start := 0
+	for i, end := range work.ends {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		text := texts[start:end]
+		start = end
+		if work.errs[i] != nil {
+			out.end(work.errs[i])
+			continue
+		}
+		work.tokens = token.Append(work.tokens[:0], text)
+		work.tags = m.tagger.Append(work.tags[:0], text, work.tokens)
+		out.buf = appendTagged(out.buf, text, work.tokens, work.tags)
+		out.end(nil)
+	}
+	return out.answers(), nil
+}
+
+// read gathers the batch's texts; where there is none, errs says why.
+func (w *tagging) read(items []model.Item, field string) {
+	w.texts, w.ends, w.errs = w.texts[:0], w.ends[:0], w.errs[:0]
+	for i := range items {
+		var err error
+		w.texts, err = appendText(w.texts, items[i].Value, field)
+		w.ends = append(w.ends, len(w.texts))
+		w.errs = append(w.errs, err)
+	}
+}
+
+// keep returns what a batch needed to the pool, unless a huge one made it grow.
+func (m *taggerModel) keep(work *tagging) {
+	if cap(work.texts) <= maxKept && cap(work.tokens) <= maxKept/8 {
+		clear(work.errs)
+		m.pool.Put(work)
+	}
+}
+
+// maxKept bounds, in bytes, the buffers that pools keep.
+const maxKept = 1 << 20
+
+// appendTagged appends {"tokens":[{"text","tag","start","end"}]}.
+func appendTagged(dst []byte, text string, tokens []token.Token, tags []tagger.Tag) []byte {
+	dst = append(dst, `{"tokens":[`...)
+	for i, t := range tokens {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"text":`...)
+		dst = appendString(dst, t.Of(text))
+		dst = append(dst, `,"tag":"`...)
+		dst = append(dst, tags[i].String()...)
+		dst = append(dst, `","start":`...)
+		dst = strconv.AppendInt(dst, int64(t.Start), 10)
+		dst = append(dst, `,"end":`...)
+		dst = strconv.AppendInt(dst, int64(t.End), 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}"...)
+}
