@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gather joins what descends from one source record.
+//
+// The one idea: within a partition, sources are answered in the order in which
+// they stand. A source is answered when all its parts are there, when those that
+// are not cannot come, or at its deadline. So what is still open is one window
+// of the source topic, from the low-water mark to the last source read, and the
+// low-water mark travels in the last record that the gather wrote. The gather
+// therefore needs no store: after a restart or a rebalance it reads that record,
+// then the window, then the parts that were appended since the window began.
+//
+// Services answer in order too, so answering in order costs no waiting: when the
+// parts of a source are complete, those of the sources before it are as well,
+// but for ones that are late, and those are answered at their deadline, which
+// comes before that of any source after them.
+//
+// Time is the log's: a part is late when the log shows that everything appended
+// before the deadline was read and the part was not among it. A gather that
+// catches up after a pause therefore gives the answers it would have given.
+package gather
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/loop"
+)
+
+// Config describes a gather. Name, Group, Of, Parts and To are required; the
+// zero value of the rest is a good default.
+type Config struct {
+	Name  string
+	Group string
+	Of    string // topic of the source records
+	Parts []Part // at most 64
+	To    string
+
+	// Deadline is how long after a source was appended it is answered with what
+	// there is. 0 waits for every part, however long it takes.
+	Deadline time.Duration
+
+	Batch     broker.Want
+	Consumers int             // members of the group in this process; 0 means 1
+	Start     broker.Position // where a new group begins; unset means the beginning
+
+	// MaxOpen bounds the sources of a partition that wait for parts. Further
+	// ones stay in their topic until there is room, and so do parts that are
+	// ahead of them. 0 means 16,384.
+	MaxOpen int
+
+	Grace          time.Duration // see stage.Config
+	MaxRecordBytes int           // see stage.Config; values that do not fit are left out and named
+
+	Observe func(Observation) // called after each settle, by several goroutines; may be nil
+	Logger  *slog.Logger      // nil discards
+	Tracer  trace.Tracer      // nil does not trace
+}
+
+// Part is one service's answer to a source.
+type Part struct {
+	Name  string // the service
+	Topic string // where it answers
+	// Upstream are the dead-letter topics of the services between the source
+	// and this one: a letter in one of them means that this part cannot come.
+	Upstream []string
+}
+
+// Observation is what a settle brought.
+type Observation struct {
+	Records   int // polled
+	Complete  int // sources answered with every part
+	Partial   int // sources answered with a part failed or missing
+	Revisions int // answers mended by a part that came late
+	Stray     int // records that descend from no source of this gather
+	Open      int // sources that wait for parts, in this member
+	Settle    time.Duration
+	Latency   []time.Duration // of each answered source, from append to here; not to be kept
+}
+
+// Gather is a join. It is made by New and run once.
+type Gather struct {
+	c      Config
+	b      broker.Broker
+	topics []string
+	feeds  map[string]feed
+}
+
+// feed is what a topic tells the gather.
+type feed struct {
+	source bool
+	part   int   // index into Parts, or -1
+	fails  []int // parts that a dead letter here rules out
+}
+
+// New makes a gather on a broker whose topics exist.
+func New(b broker.Broker, c Config) (*Gather, error) {
+	if len(c.Parts) == 0 || len(c.Parts) > 64 {
+		return nil, fmt.Errorf("gather %s: has %d parts, wants 1 to 64", c.Name, len(c.Parts))
+	}
+	if c.Consumers == 0 {
+		c.Consumers = 1
+	}
+	if c.Batch.Records == 0 {
+		c.Batch.Records = 4096
+	}
+	if c.Start.IsZero() {
+		c.Start = broker.Start()
+	}
+	if c.MaxOpen == 0 {
+		c.MaxOpen = 16384
+	}
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	if c.MaxRecordBytes == 0 {
+		c.MaxRecordBytes = broker.DefaultMaxRecordBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("gather", c.Name)
+
+	g := &Gather{c: c, b: b, feeds: map[string]feed{c.Of: {source: true, part: -1}}}
+	for i, p := range c.Parts {
+		if _, taken := g.feeds[p.Topic]; taken {
+			return nil, fmt.Errorf("gather %s: topic %s is joined twice", c.Name, p.Topic)
+		}
+		g.feeds[p.Topic] = feed{part: i}
+	}
+	for i, p := range c.Parts {
+		for _, dead := range p.Upstream {
+			f, known := g.feeds[dead]
+			if !known {
+				f.part = -1
+			}
+			f.fails = append(f.fails, i)
+			g.feeds[dead] = f
+		}
+	}
+	for topic := range g.feeds {
+		g.topics = append(g.topics, topic)
+	}
+	slices.Sort(g.topics)
+	return g, nil
+}
+
+// Run serves until ctx ends, then settles what it has at hand and leaves the
+// group. It returns nil after a clean drain.
+func (g *Gather) Run(ctx context.Context) error {
+	err := loop.Members{
+		Broker: g.b, Group: g.c.Group, Start: g.c.Start, Topics: g.topics,
+		Count: g.c.Consumers, Grace: g.c.Grace, Logger: g.c.Logger,
+	}.Run(ctx, func(ctx, work context.Context, c broker.Consumer) error {
+		return newMember(g, c).run(ctx, work)
+	})
+	if err != nil {
+		return fmt.Errorf("gather %s: %w", g.c.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gather
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
+)
+
+// A part that comes after its source was answered makes a revision: the answer
+// as it stands in the output topic, with that part mended. Answers that may
+// still be mended are not kept in memory, which would have to hold an hour of
+// them when a service is away for an hour; they are found again in the topic.
+
+// lateRecord is a part of a source that is answered already.
+type lateRecord struct {
+	offset int64 // of the source
+	part   int
+	record *broker.Record
+}
+
+// maxAnswered bounds the answers that are remembered as needing no look-up.
+const maxAnswered = 1 << 16
+
+// answered remembers which parts the partial answers given last hold, so that a
+// marker that arrives after all needs no look-up.
+type answered struct {
+	parts map[int64]uint64 // source offset → bit set of parts that are not missing
+	order []int64
+}
+
+func (a *answered) put(j *join) {
+	if a.parts == nil {
+		a.parts = map[int64]uint64{}
+	}
+	if len(a.order) >= maxAnswered {
+		for _, old := range a.order[:maxAnswered/4] {
+			delete(a.parts, old)
+		}
+		a.order = append(a.order[:0], a.order[maxAnswered/4:]...)
+	}
+	var there uint64
+	for i := range j.parts {
+		if j.parts[i].status != missing {
+			there |= 1 << i
+		}
+	}
+	a.parts[j.source.Offset] = there
+	a.order = append(a.order, j.source.Offset)
+}
+
+func (a *answered) has(offset int64, part int) bool { return a.parts[offset]&(1<<part) != 0 }
+
+// maxIndexed bounds an index. Beyond it the oldest half is let go of.
+const maxIndexed = 1 << 20
+
+// lateIndex tells where the partial answers stand in the output topic.
+type lateIndex struct {
+	answers map[int64]int64 // source offset → offset of its newest answer
+	from    time.Time       // answers appended since are in it
+	next    int64           // the answer after the last one looked at
+	begun   bool
+}
+
+// revise writes a revision for every source that a late record came for, and
+// returns how many.
+func (m *member) revise(ctx context.Context, w *window) (int, error) {
+	late := w.late
+	w.late = nil
+	slices.SortStableFunc(late, func(a, b lateRecord) int { return int(a.offset - b.offset) })
+	if err := m.index(ctx, w, late[0].offset); err != nil {
+		return 0, fmt.Errorf("look for the answers to mend: %w", err)
+	}
+	revised := 0
+	for len(late) > 0 {
+		n := 1
+		for n < len(late) && late[n].offset == late[0].offset {
+			n++
+		}
+		done, err := m.mend(ctx, w, late[:n])
+		if err != nil {
+			return revised, fmt.Errorf("mend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, late[0].offset, err)
+		}
+		if done {
+			revised++
+		}
+		late = late[n:]
+	}
+	return revised, nil
+}
+
+// index brings the window's index up to date for sources from oldest on.
+func (m *member) index(ctx context.Context, w *window, oldest int64) error {
+	var since time.Time
+	err := m.each(ctx, m.g.c.Of, w.partition, broker.Offset(oldest), broker.Position{}, func(r *broker.Record) bool {
+		since = r.Time
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	x := &w.index
+	from := broker.Offset(x.next)
+	if !x.begun || since.Before(x.from) {
+		*x = lateIndex{answers: map[int64]int64{}, from: since, begun: true}
+		from = broker.At(since)
+	}
+	return m.each(ctx, m.g.c.To, w.partition, from, broker.Position{}, func(r *broker.Record) bool {
+		x.next = r.Offset + 1
+		_, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of)
+		switch {
+		case !ok:
+		case string(r.Header(HeaderStatus)) == "partial":
+			x.answers[source] = r.Offset
+			x.bound(source)
+		default:
+			delete(x.answers, source)
+		}
+		return true
+	})
+}
+
+func (x *lateIndex) bound(newest int64) {
+	if len(x.answers) <= maxIndexed {
+		return
+	}
+	for source := range x.answers {
+		if source < newest-maxIndexed/2 {
+			delete(x.answers, source)
+		}
+	}
+}
+
+// answerJSON is a gathered record.
+type answerJSON struct {
+	ID       json.RawMessage            `json:"id"`
+	Key      json.RawMessage            `json:"key"`
+	Status   string                     `json:"status"`
+	Revision int                        `json:"revision"`
+	Source   json.RawMessage            `json:"source"`
+	Parts    map[string]json.RawMessage `json:"parts"`
+}
+
+// mend writes a revision with the late records of one source. It reports false
+// when they tell nothing that the answer does not say.
+func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, error) {
+	at, known := w.index.answers[late[0].offset]
+	if !known {
+		return false, nil
+	}
+	var old *broker.Record
+	err := m.each(ctx, m.g.c.To, w.partition, broker.Offset(at), broker.Offset(at+1), func(r *broker.Record) bool {
+		old = r
+		return false
+	})
+	if err != nil || old == nil {
+		return false, err
+	}
+	var answer answerJSON
+	if err := json.Unmarshal(old.Value, &answer); err != nil {
+		return false, fmt.Errorf("the answer at offset %d: %w", at, err)
+	}
+	source := broker.Record{}
+	err = m.each(ctx, m.g.c.Of, w.partition, broker.Offset(late[0].offset), broker.Offset(late[0].offset+1), func(r *broker.Record) bool {
+		source = *r
+		return false
+	})
+	if err != nil {
+		return false, err
+	}
+	changed := false
+	for _, l := range late {
+		p, err := m.latePart(ctx, w, l)
+		if err != nil {
+			return false, err
+		}
+		name := m.g.c.Parts[l.part].Name
+		if p == nil || !worse(answer.Parts[name], p.status) {
+			continue
+		}
+		answer.Parts[name] = m.writer.part(nil, l.part, p, source.Time, m.g.c.MaxRecordBytes/8)
+		changed = true
+	}
+	if !changed {
+		return false, nil
+	}
+	m.writer.revision(w, old, &answer)
+	return true, nil
+}
+
+// latePart reads the whole answer of a service whose first record came late.
+func (m *member) latePart(ctx context.Context, w *window, l lateRecord) (*part, error) {
+	p := &part{}
+	if path, err := lineage.Of(l.record); err == nil {
+		if _, index, _ := path.Service(); index > 0 {
+			return nil, nil // the first of the values has brought this one along
+		}
+	}
+	// The values of an item are settled together, so the others are there.
+	done := p.take(l.record)
+	if !done {
+		from, to := l.record.Offset+1, l.record.Offset+int64(p.count)
+		err := m.each(ctx, l.record.Topic, w.partition, broker.Offset(from), broker.Offset(to), func(r *broker.Record) bool {
+			done = p.take(r)
+			return !done
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if !done {
+		return nil, nil
+	}
+	if p.status == ok {
+		p.status = late
+	}
+	return p, nil
+}
+
+// worse reports whether a part of an answer says less than one with the status:
+// a missing part can be mended by anything, a failed one by a value.
+func worse(old json.RawMessage, by status) bool {
+	var part struct {
+		Status string `json:"status"`
+	}
+	if json.Unmarshal(old, &part) != nil {
+		return true
+	}
+	switch part.Status {
+	case missing.String():
+		return true
+	case failed.String():
+		return by != failed
+	}
+	return false
+}
+
+// revision writes a mended answer.
+func (w *writer) revision(win *window, old *broker.Record, a *answerJSON) {
+	complete := true
+	for _, p := range w.g.c.Parts {
+		if raw, there := a.Parts[p.Name]; !there || worse(raw, late) {
+			complete = false
+		}
+	}
+	status := "partial"
+	if complete {
+		status = "complete"
+	}
+	a.Revision++
+	at := len(w.buf)
+	b := append(w.buf, `{"id":`...)
+	b = append(b, a.ID...)
+	b = append(b, `,"key":`...)
+	b = append(b, a.Key...)
+	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, status, a.Revision)
+	b = append(b, a.Source...)
+	b = append(b, `,"parts":{`...)
+	for i, p := range w.g.c.Parts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, p.Name)
+		b = append(b, ':')
+		if raw, there := a.Parts[p.Name]; there {
+			b = append(b, raw...)
+		} else {
+			b = w.part(b, i, &part{}, time.Time{}, 0)
+		}
+	}
+	w.buf = append(b, "}}"...)
+	w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], string(old.Header(HeaderOf)), a.Revision, complete, old.Header(lineage.Traceparent))
+}

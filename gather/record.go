@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gather
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/valyala/fastjson"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
+)
+
+// deadService is the header of a dead letter that names the service (stage.DeadService).
+const deadService = "mr-dead-service"
+
+// writer makes the gathered records of one settle.
+type writer struct {
+	g       *Gather
+	ctx     context.Context
+	out     []broker.Record
+	buf     []byte // their values and headers, one after the other
+	headers []broker.Header
+	spans   []trace.Span
+	json    fastjson.Parser
+}
+
+func (w *writer) begin(ctx context.Context) {
+	w.ctx, w.out, w.buf, w.headers, w.spans = ctx, w.out[:0], w.buf[:0], w.headers[:0], w.spans[:0]
+}
+
+func (w *writer) results() []broker.Record { return w.out }
+
+func (w *writer) end() {
+	for _, s := range w.spans {
+		s.End()
+	}
+	clear(w.out)
+}
+
+// add writes the first answer to a source and reports whether it is complete.
+func (w *writer) add(win *window, j *join) bool {
+	complete := true
+	for i := range j.parts {
+		complete = complete && (j.parts[i].status == ok || j.parts[i].status == skipped)
+	}
+	at := len(w.buf)
+	w.value(j, complete, w.g.c.MaxRecordBytes)
+	if len(w.buf)-at > w.g.c.MaxRecordBytes-1024 {
+		w.buf = w.buf[:at]
+		w.value(j, complete, w.g.c.MaxRecordBytes/(len(j.parts)+2)/2)
+	}
+	source := &j.source
+	w.record(win, source.Key, w.buf[at:len(w.buf):len(w.buf)],
+		lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String(), 1, complete, w.span(source))
+	return complete
+}
+
+// record appends a result to those of the settle.
+func (w *writer) record(win *window, key, value []byte, of string, revision int, complete bool, parent []byte) {
+	status := "partial"
+	if complete {
+		status = "complete"
+	}
+	from := len(w.headers)
+	w.headers = append(w.headers,
+		broker.Header{Key: HeaderOf, Value: []byte(of)},
+		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(revision), 10)},
+		broker.Header{Key: HeaderStatus, Value: []byte(status)},
+		broker.Header{Key: headerLow, Value: strconv.AppendInt(nil, win.low, 10)})
+	if parent != nil {
+		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: parent})
+	}
+	w.out = append(w.out, broker.Record{
+		Topic: w.g.c.To, Partition: win.partition, Pinned: true,
+		Key: key, Value: value, Headers: w.headers[from:len(w.headers):len(w.headers)],
+	})
+}
+
+// span begins the trace of this answer and returns the traceparent that it carries.
+func (w *writer) span(source *broker.Record) []byte {
+	if w.g.c.Tracer == nil {
+		return source.Header(lineage.Traceparent)
+	}
+	parent := lineage.TraceContext(w.ctx, source)
+	if !trace.SpanContextFromContext(parent).IsValid() {
+		return nil
+	}
+	ctx, span := w.g.c.Tracer.Start(parent, w.g.c.Name, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(source.Time))
+	w.spans = append(w.spans, span)
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return []byte(carrier.Get(lineage.Traceparent))
+}
+
+// value appends the gathered record of a source. Values of more than limit
+// bytes are left out, and it says so.
+func (w *writer) value(j *join, complete bool, limit int) {
+	source := &j.source
+	b := w.prefix(w.buf, source, complete)
+	b = append(b, `,"source":`...)
+	if len(source.Value) > limit {
+		b = append(b, "null"...)
+	} else {
+		b = appendJSON(b, source.Value)
+	}
+	b = append(b, `,"parts":{`...)
+	for i := range j.parts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, w.g.c.Parts[i].Name)
+		b = append(b, ':')
+		b = w.part(b, i, &j.parts[i], source.Time, limit)
+	}
+	w.buf = append(b, "}}"...)
+}
+
+// prefix appends what comes before the source.
+func (w *writer) prefix(b []byte, source *broker.Record, complete bool) []byte {
+	b = append(b, `{"id":`...)
+	b = w.id(b, source)
+	b = append(b, `,"key":`...)
+	b = appendString(b, string(source.Key))
+	if complete {
+		b = append(b, `,"status":"complete","revision":1`...)
+	} else {
+		b = append(b, `,"status":"partial","revision":1`...)
+	}
+	return b
+}
+
+// id appends the source's own id if it has one, else its place.
+func (w *writer) id(b []byte, source *broker.Record) []byte {
+	if id := source.Header(lineage.SourceID); id != nil {
+		return appendString(b, string(id))
+	}
+	if v, err := w.json.ParseBytes(source.Value); err == nil && v.Type() == fastjson.TypeObject {
+		switch id := v.Get("id"); {
+		case id == nil:
+		case id.Type() == fastjson.TypeString:
+			return appendString(b, string(id.GetStringBytes()))
+		case id.Type() == fastjson.TypeNumber:
+			return appendString(b, id.String())
+		}
+	}
+	return appendString(b, lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String())
+}
+
+// part appends a part as it is at the source's first answer.
+func (w *writer) part(b []byte, i int, p *part, sourced time.Time, limit int) []byte {
+	b = append(b, `{"status":"`...)
+	b = append(b, p.status.String()...)
+	b = append(b, '"')
+	switch p.status {
+	case ok, late:
+		b = appendValues(b, p.values, limit)
+	case failed:
+		b = append(b, `,"error":`...)
+		b = appendString(b, string(p.err))
+	case missing:
+		b = append(b, `,"error":`...)
+		b = appendString(b, fmt.Sprintf("no answer within %v", w.g.c.Deadline))
+	}
+	b = append(b, `,"service":`...)
+	b = appendString(b, w.g.c.Parts[i].Name)
+	if p.status == missing {
+		return append(b, '}')
+	}
+	if p.model != nil {
+		b = append(b, `,"model":`...)
+		b = appendString(b, string(p.model))
+	}
+	b = append(b, `,"attempts":`...)
+	if n, err := strconv.Atoi(string(p.attempts)); err == nil {
+		b = strconv.AppendInt(b, int64(n), 10)
+	} else {
+		b = append(b, '1')
+	}
+	b = append(b, `,"latency_ms":`...)
+	b = strconv.AppendInt(b, max(0, p.time.Sub(sourced).Milliseconds()), 10)
+	return append(b, '}')
+}
+
+// appendValues appends a part's value, or a list when its service gave several.
+func appendValues(b []byte, values [][]byte, limit int) []byte {
+	size := 0
+	for _, v := range values {
+		size += len(v)
+	}
+	if size > limit {
+		b = append(b, `,"value":null,"error":`...)
+		return appendString(b, fmt.Sprintf("the value has %d bytes and does not fit in with the others: read it in the service's topic", size))
+	}
+	b = append(b, `,"value":`...)
+	if len(values) == 1 {
+		return appendJSON(b, values[0])
+	}
+	b = append(b, '[')
+	for n, v := range values {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, v)
+	}
+	return append(b, ']')
+}
+
+// appendJSON appends a value on one line: JSON as it is, other text as a
+// string, and other bytes as {"base64": …}.
+func appendJSON(b, v []byte) []byte {
+	switch {
+	case !utf8.Valid(v):
+		b = append(b, `{"base64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, v)
+		return append(b, `"}`...)
+	case len(v) == 0 || fastjson.ValidateBytes(v) != nil:
+		return appendString(b, string(v))
+	case bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0:
+		return append(b, v...)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, v); err != nil {
+		return appendString(b, string(v))
+	}
+	return append(b, line.Bytes()...)
+}
+
+// appendString appends a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // cannot be: a string has a JSON form
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
