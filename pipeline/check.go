@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Known is what the caller knows and this package does not.
+type Known struct {
+	Builtins []string // names of the models that are built in; nil: not checked
+}
+
+// CheckFile is [Check] of a file, with variables from the environment. The
+// error tells that the file could not be read.
+func CheckFile(path string, known Known) (*Pipeline, Problems, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, problems := Check(path, data, os.LookupEnv, known)
+	return p, problems, nil
+}
+
+// Check reads the bytes of a pipeline file and returns all that is wrong with
+// it, warnings too. The pipeline is nil when there are errors. Arguments are as
+// in [Parse].
+func Check(name string, data []byte, env func(string) (string, bool), known Known) (*Pipeline, Problems) {
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	r := &report{src: newSource(name, data)}
+	root := parseYAML(r, data)
+	if root == nil {
+		return nil, r.sorted()
+	}
+	p := &Pipeline{Broker: "embedded", Dir: dirOf(name), src: r.src}
+	d := &decoder{report: r, env: env}
+	d.decodeFile(root, p)
+	c := &checker{report: r, p: p, g: newGraph(p)}
+	c.check(known)
+	problems := r.sorted()
+	if problems.Errors() > 0 {
+		return nil, problems
+	}
+	p.fillPartitions()
+	return p, problems
+}
+
+// Lint returns what is wrong with a pipeline that was parsed without knowing
+// the models, and the warnings about it.
+func Lint(p *Pipeline, known Known) Problems {
+	src := p.src
+	if src == nil {
+		src = newSource("", nil)
+	}
+	c := &checker{report: &report{src: src}, p: p, g: newGraph(p)}
+	c.check(known)
+	return c.sorted()
+}
+
+// checker looks at what the pieces of a file mean together.
+type checker struct {
+	*report
+	p *Pipeline
+	g *graph
+}
+
+func (c *checker) check(known Known) {
+	c.checkNames()
+	c.checkBroker()
+	c.checkStarts()
+	c.checkModels(known)
+	c.checkWriters()
+	c.checkReaders()
+	c.checkCycles()
+	if c.problems.Errors() > 0 {
+		return // what follows would mostly repeat what was said
+	}
+	c.checkPartitions()
+	c.checkGathers()
+	if c.problems.Errors() == 0 {
+		c.warn()
+	}
+}
+
+func (c *checker) checkNames() {
+	if c.p.Name != "" || c.has("name") {
+		c.checkName("name", "the pipeline's name", c.p.Name)
+	}
+	for _, t := range c.g.declared {
+		c.checkKey(path("topics", t), "topic", t, 0)
+	}
+	for _, s := range c.g.services {
+		c.checkKey(path("services", s), "service", s, len(deadSuffix))
+	}
+	for _, g := range c.g.gathers {
+		c.checkKey(path("gather", g), "gather", g, 0)
+		if _, both := c.p.Services[g]; both {
+			c.errorf(c.src.key(path("gather", g)), "give one of them another name",
+				"%s is a service and a gather", c.src.show(g))
+		}
+	}
+	for _, s := range c.g.services {
+		for i, t := range c.p.Services[s].From {
+			c.checkName(c.itemPath(path("services", s, "from"), i), "a topic", t)
+		}
+		if c.has(path("services", s, "to")) {
+			c.checkName(path("services", s, "to"), "a topic", c.p.Services[s].To)
+		}
+	}
+	for _, g := range c.g.gathers {
+		gather := c.p.Gather[g]
+		for i, t := range gather.From {
+			c.checkName(c.itemPath(path("gather", g, "from"), i), "a topic", t)
+		}
+		if c.has(path("gather", g, "of")) {
+			c.checkName(path("gather", g, "of"), "a topic", gather.Of)
+		}
+		if c.has(path("gather", g, "to")) {
+			c.checkName(path("gather", g, "to"), "a topic", gather.To)
+		}
+	}
+	if len(c.p.Services) == 0 && c.has("services") {
+		c.errorf(c.src.key("services"), "add one: NAME: {from: TOPIC, to: TOPIC, model: {builtin: MODEL}}", "there are no services")
+	}
+}
+
+// has reports whether the file gives a value at the path.
+func (c *checker) has(at string) bool {
+	_, ok := c.src.values[at]
+	return ok
+}
+
+// itemPath is the path of an item of a list, or of the one that needs no list.
+func (c *checker) itemPath(at string, i int) string {
+	if item := path(at, fmt.Sprint(i)); c.has(item) {
+		return item
+	}
+	return at
+}
+
+func (c *checker) checkKey(at, what, name string, reserve int) {
+	if badName(name) || len(name)+reserve > maxName {
+		c.errorf(c.src.key(at), nameHint(name, maxName-reserve), "%s is not a name for a %s", quote(name), what)
+	}
+}
+
+func (c *checker) checkName(at, what, name string) {
+	if !badName(name) {
+		return
+	}
+	if name == "" {
+		c.errorf(c.src.value(at), "", "%s is empty", dotted(at))
+		return
+	}
+	shown := quote(name)
+	if written, ok := c.src.variable[name]; ok {
+		shown = written
+		name = written // its letters are not for the hint either
+	}
+	c.errorf(c.src.value(at), nameHint(name, maxName), "%s is not a name for %s", shown, what)
+}
+
+// maxName is the longest name that broker.ValidName allows.
+const maxName = 200
+
+func badName(name string) bool { return broker.ValidName(name) != nil }
+
+func nameHint(name string, longest int) string {
+	if len(name) > longest {
+		return fmt.Sprintf("use at most %d letters", longest)
+	}
+	return "use letters a-z A-Z, digits, and . _ -"
+}
+
+func (c *checker) checkBroker() {
+	b := c.p.Broker
+	scheme, rest, isURL := strings.Cut(b, "://")
+	switch {
+	case b == "embedded":
+		return
+	case isURL && (scheme == "kafka" || scheme == "redis" || scheme == "rediss"):
+		if rest == "" {
+			c.errorf(c.src.value("broker"), "write "+scheme+"://host:port", "the broker's address is missing")
+		}
+		return
+	}
+	hint := didYouMean(b, []string{"embedded"}, quoteOdd)
+	if _, variable := c.src.variable[b]; hint == "" || variable {
+		hint = "write embedded, kafka://host:port or redis://host:port"
+	}
+	c.errorf(c.src.value("broker"), hint, "%s is not a broker", c.src.show(b))
+}
+
+func (c *checker) checkStarts() {
+	for _, s := range c.g.services {
+		c.checkStart(path("services", s, "start"), c.p.Services[s].Start)
+	}
+	for _, g := range c.g.gathers {
+		c.checkStart(path("gather", g, "start"), c.p.Gather[g].Start)
+	}
+}
+
+func (c *checker) checkStart(at, start string) {
+	if start == "" && !c.has(at) {
+		return
+	}
+	if start == "beginning" || start == "end" {
+		return
+	}
+	if age, err := broker.ParseDuration(start); err == nil && age > 0 {
+		return
+	}
+	c.errorf(c.src.value(at), "write beginning, end, or an age such as 24h or 7d",
+		"%s is not a place to start", c.src.show(start))
+}
+
+// StartPosition is the position that a start field of the pipeline means.
+func StartPosition(start string, now time.Time) (broker.Position, error) {
+	if start == "" {
+		return broker.Start(), nil
+	}
+	return broker.ParsePosition(start, now)
+}
+
+func (c *checker) checkModels(known Known) {
+	if known.Builtins == nil {
+		return
+	}
+	for _, s := range c.g.services {
+		builtin := c.p.Services[s].Model.Builtin
+		at := path("services", s, "model", "builtin")
+		if !c.has(at) && builtin == "" || slices.Contains(known.Builtins, builtin) {
+			continue
+		}
+		hint := ""
+		if _, variable := c.src.variable[builtin]; !variable {
+			hint = didYouMean(builtin, known.Builtins, quoteOdd)
+		}
+		if hint == "" {
+			hint = "the built-in models are " + strings.Join(known.Builtins, ", ")
+		}
+		c.errorf(c.src.value(at), hint, "%s is not a built-in model", c.src.show(builtin))
+	}
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pipeline reads pipeline files: which services read which topics, run
+// which models, write which topics, and what is joined at the end.
+//
+// The one idea: a file is accepted whole or not at all. Whatever could only
+// fail later (a misspelled field, a topic that nobody writes, a join that can
+// never be complete) is a [Problem] with line, column and the likely fix, and
+// all of them are reported at once. So a [Pipeline] that [Load] returned can be
+// run without checking it again: every default is filled in, every name is
+// valid on every broker, the graph has no cycles, and topics that are read
+// together have equally many partitions.
+//
+// The views ([Pipeline.Order], [Pipeline.Sources], [Pipeline.AllTopics], …) are
+// derived from the exported fields alone and deterministic.
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Pipeline is a validated graph of topics, services and gathers. The struct
+// tags are the one place that describes the file format: the decoder and the
+// JSON Schema (docs/pipeline.schema.json) are both made from them.
+type Pipeline struct {
+	Name     string             `json:"name" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
+	Broker   string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (rediss:// with TLS)"`
+	Topics   map[string]Topic   `json:"topics,omitempty" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
+	Services map[string]Service `json:"services" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
+	Gather   map[string]Gather  `json:"gather,omitempty" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`
+
+	// Dir is the directory of the file. Relative paths in model options are
+	// meant relative to it. [Parse] takes it from its name argument.
+	Dir string `json:"-"`
+
+	src *source // where things stand in the file; nil for a pipeline built in Go
+}
+
+// Topic is what a file says about a topic.
+type Topic struct {
+	// Partitions is 0 only in pipelines that were built in Go; see
+	// [Pipeline.AllTopics] for what is in force.
+	Partitions int `json:"partitions,omitempty" min:"1" max:"4096" jsonschema:"Number of partitions, the most consumers that can share the work. Default: 8; for the topic that a service or gather writes, as many as the topic it reads"`
+
+	// Retention is 0 when the file does not say, see [Pipeline.AllTopics].
+	Retention      Duration `json:"retention,omitempty" forever:"true" jsonschema:"How long records are kept, such as 24h or 7d, or forever. Default: forever; for the topic that a service or gather writes, as long as the topic it reads"`
+	RetentionBytes Size     `json:"retention_bytes,omitempty" jsonschema:"How many bytes each partition keeps, such as 512MiB; the oldest records go first. Default: no limit"`
+}
+
+// Service is one consumer group that runs one model.
+type Service struct {
+	From      Names    `json:"from" jsonschema:"The topic to read, or a list of topics"`
+	To        string   `json:"to" jsonschema:"The topic to write. Each topic has one writer"`
+	Model     Model    `json:"model" jsonschema:"The model to run"`
+	Batch     Batch    `json:"batch,omitzero" jsonschema:"How many records one prediction takes"`
+	Consumers int      `json:"consumers,omitempty" default:"1" min:"1" max:"1024" jsonschema:"How many consumers of this service run in the process, each with its share of the partitions"`
+	Retry     Retry    `json:"retry,omitzero" jsonschema:"What happens when a prediction fails"`
+	Timeout   Duration `json:"timeout,omitempty" default:"30s" jsonschema:"How long one call of the model may take"`
+	Start     string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the service begins in a topic that is new to it: beginning, end, or an age such as 24h"`
+}
+
+// Batch limits what one call of the model takes.
+type Batch struct {
+	Max      int      `json:"max,omitempty" default:"256" min:"1" max:"65536" jsonschema:"At most this many records"`
+	MaxBytes Size     `json:"max_bytes,omitempty" default:"16MiB" jsonschema:"At most about this many bytes, but at least one record"`
+	Wait     Duration `json:"wait,omitempty" default:"0s" jsonschema:"How long a batch may wait to grow. With 0 it is what has accumulated while the model was busy"`
+}
+
+// Retry says how often and how fast a failed prediction is tried again.
+type Retry struct {
+	Attempts int      `json:"attempts,omitempty" default:"3" min:"1" max:"100" jsonschema:"How often an item is predicted before it becomes a dead letter"`
+	Backoff  Duration `json:"backoff,omitempty" default:"100ms" jsonschema:"How long to wait before the second attempt. It doubles with each further one and is jittered"`
+}
+
+// Model names exactly one model. (Builtin is the only kind as yet.)
+type Model struct {
+	Builtin string         `json:"builtin" jsonschema:"Name of a model that is built in: sentiment, tagger, embedder, classifier, keywords, nearest or identity"`
+	Options map[string]any `json:"options,omitempty" jsonschema:"Settings of the model. Relative paths are relative to the pipeline file"`
+}
+
+// Gather joins the results that descend from one record.
+type Gather struct {
+	Of       string   `json:"of" jsonschema:"The topic whose records are answered: one that is published to from outside, or that another gather writes"`
+	From     []string `json:"from" jsonschema:"The result topics to wait for. Each is a part of the answer, named after the service that writes it"`
+	To       string   `json:"to" jsonschema:"The topic to write the joined records to"`
+	Deadline Duration `json:"deadline,omitempty" default:"5s" jsonschema:"How long after the record was published its answer is emitted at the latest, with the parts there are"`
+	Start    string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the gather begins when it is new: beginning, end, or an age such as 24h"`
+}
+
+// MaxFileBytes is the largest pipeline file that is read.
+const MaxFileBytes = 1 << 20
+
+// Load reads a pipeline file, taking variables from the environment. An error
+// in the file is [Problems].
+func Load(path string) (*Pipeline, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, os.LookupEnv)
+}
+
+// Parse reads the bytes of a pipeline file. Name is the file's name in errors,
+// and its directory becomes the pipeline's Dir. Env looks variables up for
+// ${VAR} and ${VAR:-default}; nil knows none. The error is [Problems].
+//
+// Parse does not know which models are built in; see [Check] and [Lint].
+func Parse(name string, data []byte, env func(string) (string, bool)) (*Pipeline, error) {
+	p, problems := Check(name, data, env, Known{})
+	if problems.Errors() > 0 {
+		return nil, problems
+	}
+	return p, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read pipeline file %s: there is no such file: %w", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	defer f.Close()
+	// One byte more than the limit, so that Check sees that it is passed.
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file %s: %w", path, err)
+	}
+	return data, nil
+}
+
+// dirOf is the directory that relative paths of a file are resolved against.
+func dirOf(name string) string { return filepath.Dir(name) }
