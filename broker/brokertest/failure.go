@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+func failureProperties() []property {
+	return []property{
+		{name: "Restart/keeps what was acknowledged", check: restartKeeps, alone: true},
+		{name: "Restart/keeps settles whole under load", check: restartUnderLoad, alone: true},
+		{name: "Full disk/is an error until there is room", check: fullDisk, alone: true, needsFillDisk: true},
+		{name: "Broker Close/wakes blocked calls", check: closeWakes},
+		{name: "Broker Close/leaves nothing that works", check: closeEndsAll},
+	}
+}
+
+// restart cuts the broker's power and takes a new client.
+func (s *suite) restart() {
+	s.Helper()
+	s.h.Restart(s)
+	s.client = s.h.Open(s)
+}
+
+func restartKeeps(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	retained := broker.Topic{Name: s.name("retained"), Partitions: 3, Retention: 24 * time.Hour, RetentionBytes: 1 << 30}
+	s.createTopic(retained)
+	for round := range 3 {
+		prefix := fmt.Sprintf("round%d-", round)
+		s.publish(append(sequence(in, 0, prefix+"a", 4), sequence(in, 1, prefix+"b", 4)...)...)
+		m := s.join(group, broker.Start(), in)
+		for settled := 0; settled < 6; {
+			batch := m.poll(broker.Want{Records: min(3, 6-settled)})
+			m.settle(answers(out, batch)...)
+			settled += len(batch)
+		}
+		m.poll(broker.Want{Records: 1}) // open when the power is cut
+
+		inBefore, outBefore, lagBefore := s.readAll(in), s.readAll(out), s.totalLag(group, in)
+		endsBefore := s.topics()[in].Ends
+		s.restart()
+		s.wantSame("records", inBefore, s.readAll(in))
+		s.wantSame("results", outBefore, s.readAll(out))
+		s.eventually("the lag is as before the restart", func() bool { return s.totalLag(group, in) == lagBefore })
+		topics := s.topics()
+		if got := topics[retained.Name].Topic; got != retained {
+			s.Errorf("after a restart the topic is %+v, want %+v", got, retained)
+		}
+		if got := topics[in].Ends; !slices.Equal(got, endsBefore) {
+			s.Errorf("after a restart the ends are %v, want %v", got, endsBefore)
+		}
+		if !slices.Contains(s.groups(), group) {
+			s.Error("after a restart the group is gone")
+		}
+		m = s.join(group, broker.End(), in)
+		rest := m.pollAll(int(lagBefore))
+		m.settle(answers(out, rest)...)
+		m.leave()
+		if a, b := len(s.readAll(in)), len(s.readAll(out)); a != b {
+			s.Fatalf("%d records have %d results", a, b)
+		}
+	}
+}
+
+func (s *suite) wantSame(what string, before, after []broker.Record) {
+	s.Helper()
+	if len(before) != len(after) {
+		s.Fatalf("after a restart there are %d %s, want %d", len(after), what, len(before))
+	}
+	for i := range before {
+		b, a := &before[i], &after[i]
+		if PlaceOf(b) != PlaceOf(a) || !b.Time.Equal(a.Time) || sameContent(b, a) != "" {
+			s.Fatalf("after a restart record %v of %v is %v of %v; %s", PlaceOf(b), b.Time, PlaceOf(a), a.Time, sameContent(b, a))
+		}
+	}
+}
+
+// The broker goes away under load and comes back, again and again. Members go
+// on by themselves or get errors and join again; nothing is lost or twofold.
+func restartUnderLoad(s *suite) {
+	const partitions = 4
+	in, out, group := s.create("in", partitions), s.create("out", partitions), s.name("g")
+	w := worker{s: s, group: group, in: []string{in}, out: out, most: 10, busy: 2 * time.Millisecond, stays: true}
+	crew := s.crew()
+	for range 3 {
+		crew.start(w, s.h.Open(s))
+	}
+	var ledger Ledger
+	var publishers sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	defer publishers.Wait()
+	defer stop()
+	for p := range 2 {
+		publishers.Go(func() { s.publishThrough(ctx, &ledger, in, fmt.Sprintf("key-%d", p)) })
+	}
+	for range long(8) {
+		enough := ledger.Acknowledged() + 20
+		s.eventually("publishers go on", func() bool { return ledger.Acknowledged() >= enough })
+		time.Sleep(rand.N(15 * time.Millisecond)) // so that the cut comes anywhere
+		s.restart()
+	}
+	stop()
+	publishers.Wait()
+	s.waitForAnswers(group, in)
+	crew.end()
+	s.wantOnce(&ledger, in)
+	s.wantOnce(&ledger, out)
+}
+
+// publishThrough publishes numbered records until ctx ends, whatever becomes of
+// the broker.
+func (s *suite) publishThrough(ctx context.Context, ledger *Ledger, topic, key string) {
+	client := s.h.Open(s)
+	for ctx.Err() == nil {
+		records := []broker.Record{issue(ledger, topic, key), issue(ledger, topic, key+"'"), issue(ledger, topic, key)}
+		bounded, cancel := s.bounded()
+		err := client.Publish(bounded, records...)
+		cancel()
+		if err == nil {
+			acknowledge(ledger, records)
+			pause(ctx, time.Millisecond)
+			continue
+		}
+		pause(ctx, 5*time.Millisecond)
+		client = s.h.Open(s)
+	}
+}
+
+func fullDisk(s *suite) {
+	in, out, group := s.create("in", 1), s.create("out", 1), s.name("g")
+	s.publish(pinned(in, 0, "a"), pinned(in, 0, "b"))
+	m := s.join(group, broker.Start(), in)
+	batch := m.poll(broker.Want{Records: 1})
+	var ledger Ledger
+	heal := s.h.FillDisk(s)
+	healed := false
+	defer func() {
+		if !healed {
+			heal()
+		}
+	}()
+
+	// What was acknowledged before the disk was noticed to be full must stay.
+	s.eventually("publishing to a full disk is an error", func() bool {
+		r := issue(&ledger, out, "k")
+		ctx, cancel := s.bounded()
+		defer cancel()
+		err := s.client.Publish(ctx, r)
+		if err == nil {
+			acknowledge(&ledger, []broker.Record{r})
+			return false
+		}
+		if !errors.Is(err, broker.ErrFull) {
+			s.Fatalf("publish to a full disk: %v, want an error that is %q", err, broker.ErrFull)
+		}
+		return true
+	})
+	settled := func() bool {
+		err := m.trySettle(answers(out, batch)...)
+		if err != nil && !errors.Is(err, broker.ErrFull) {
+			s.Fatalf("settle on a full disk: %v, want an error that is %q", err, broker.ErrFull)
+		}
+		return err == nil
+	}
+	if settled() {
+		s.Error("a settle on a full disk succeeded after a publish had failed")
+	}
+	if n := len(s.read(in, 0, broker.Start(), broker.Position{})); n != 2 {
+		s.Errorf("on a full disk %d of 2 records can be read", n)
+	}
+	if lag := s.totalLag(group, in); lag != 2 {
+		s.Errorf("on a full disk the lag is %d, want 2", lag)
+	}
+
+	heal()
+	healed = true
+	s.eventually("the open batch is settled when there is room", settled)
+	s.eventually("records are published when there is room", func() bool {
+		r := issue(&ledger, out, "k")
+		ctx, cancel := s.bounded()
+		defer cancel()
+		if err := s.client.Publish(ctx, r); err != nil {
+			return false
+		}
+		acknowledge(&ledger, []broker.Record{r})
+		return true
+	})
+	s.wantValues("the next batch", m.poll(broker.Want{}), "b")
+	results := 0
+	for _, r := range s.readAll(out) {
+		if string(r.Value) == "a" {
+			results++
+			continue
+		}
+		ledger.See(out, string(r.Key), number(&r), PlaceOf(&r))
+	}
+	if results != 1 {
+		s.Errorf("the batch that was open on a full disk has %d results, want 1", results)
+	}
+	if err := ledger.Audit(out).Err(); err != nil {
+		s.Error(err)
+	}
+}
+
+func closeWakes(s *suite) {
+	topic := s.create("tickets", 1)
+	m := s.join(s.name("g"), broker.Start(), topic)
+	r := s.open(topic, 0, broker.Start(), broker.Forever())
+	woken := make(chan error, 2)
+	go func() {
+		_, err := m.tryPoll(broker.Want{}, s.h.Patience)
+		woken <- err
+	}()
+	go func() {
+		ctx, cancel := s.bounded()
+		defer cancel()
+		_, err := r.Next(ctx, 0)
+		woken <- err
+	}()
+	settleDown()
+	if err := s.client.Close(); err != nil {
+		s.Fatalf("close: %v", err)
+	}
+	for range 2 {
+		if err := <-woken; !errors.Is(err, broker.ErrClosed) {
+			s.Errorf("a blocked call returned %v when the broker was closed, want an error that is %q", err, broker.ErrClosed)
+		}
+	}
+}
+
+func closeEndsAll(s *suite) {
+	topic, group := s.create("tickets", 1), s.name("g")
+	s.publish(sequence(topic, 0, "v", 2)...)
+	m := s.join(group, broker.Start(), topic)
+	m.poll(broker.Want{Records: 1})
+	r := s.open(topic, 0, broker.Start(), broker.Forever())
+	b := s.client
+	if err := b.Close(); err != nil {
+		s.Fatalf("close: %v", err)
+	}
+	for what, call := range map[string]func(ctx context.Context) error{
+		"CreateTopics": func(ctx context.Context) error {
+			return b.CreateTopics(ctx, broker.Topic{Name: s.name("late"), Partitions: 1})
+		},
+		"Topics":  func(ctx context.Context) error { _, err := b.Topics(ctx); return err },
+		"Publish": func(ctx context.Context) error { return b.Publish(ctx, pinned(topic, 0, "late")) },
+		"Join":    func(ctx context.Context) error { _, err := b.Join(ctx, group, broker.Start(), topic); return err },
+		"Read": func(ctx context.Context) error {
+			_, err := b.Read(ctx, topic, 0, broker.Start(), broker.End())
+			return err
+		},
+		"Seek":   func(ctx context.Context) error { return b.Seek(ctx, group, topic, broker.Start()) },
+		"Groups": func(ctx context.Context) error { _, err := b.Groups(ctx); return err },
+		"Lag":    func(ctx context.Context) error { _, err := b.Lag(ctx, group); return err },
+		"Settle": func(ctx context.Context) error { return m.Settle(ctx, pinned(topic, 0, "late")) },
+		"Next":   func(ctx context.Context) error { _, err := r.Next(ctx, 0); return err },
+	} {
+		s.mustFail(what+" after Close", broker.ErrClosed, call)
+	}
+	if err := b.Close(); err != nil && !errors.Is(err, broker.ErrClosed) {
+		s.Errorf("closing again: %v", err)
+	}
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package memory
+
+// Fault is a promise of the contract that a broker breaks on purpose.
+type Fault string
+
+// Publishing and topics.
+const (
+	WrongPartitioner     Fault = "equal keys go by another partitioner"
+	IgnoresPin           Fault = "Pinned is ignored"
+	KeepsCallersBytes    Fault = "the caller's bytes are kept"
+	DropsRepeatedHeaders Fault = "only the first header of a name is kept"
+	PublishReorders      Fault = "Publish appends the call's records in reverse"
+	TimeGoesBack         Fault = "Time goes back"
+	LimitTooLow          Fault = "the limit itself is too large"
+	LimitTooHigh         Fault = "one byte over the limit is taken"
+	HalfWritten          Fault = "records before one that is too large are written"
+	CreatesUnknownTopic  Fault = "an unknown topic is created"
+	TakesAnyName         Fault = "names are not checked"
+	IgnoresTopicConflict Fault = "another number of partitions is no conflict"
+	CreateEmptiesTopic   Fault = "creating a topic again empties it"
+	KeepsOldRetention    Fault = "another retention is not taken over"
+	UnsortedTopics       Fault = "Topics is not sorted"
+	EndOffByOne          Fault = "Topics tells an end one too low"
+)
+
+// Reading without a group.
+const (
+	ReadFromOffByOne    Fault = "Read begins one record too late"
+	ReadToIncluded      Fault = "Read includes the position to"
+	ReadEndMoves        Fault = "Read to the end follows the end"
+	ReadMissesPartition Fault = "Read of all partitions leaves one out"
+	ReadersNotWoken     Fault = "a publish wakes nobody"
+	NextIgnoresMax      Fault = "Next returns more than max"
+)
+
+// Groups.
+const (
+	JoinsUnequalTopics  Fault = "topics of unequal partitions are joined"
+	IgnoresStart        Fault = "a new group always begins at the start"
+	JoinResetsPositions Fault = "Join moves positions that exist"
+	GroupsOnlyActive    Fault = "Groups leaves groups without members out"
+	LagStands           Fault = "lag does not fall"
+	LagWithoutMembers   Fault = "Lag names no members"
+	SeeksActiveGroup    Fault = "Seek moves an active group"
+	SeekIgnored         Fault = "Seek does nothing"
+	SeekOnlyFirst       Fault = "Seek moves the first partition only"
+)
+
+// Polling.
+const (
+	IgnoresWantRecords Fault = "Want.Records is ignored"
+	IgnoresWantBytes   Fault = "Want.Bytes is ignored"
+	HugeNeverFits      Fault = "a record larger than Want.Bytes is never returned"
+	IgnoresWait        Fault = "Want.Wait is ignored"
+	IgnoresPause       Fault = "Want.Pause is ignored"
+	CancelSkips        Fault = "a Poll whose context ended skips records"
+	TopicsInTurn       Fault = "topics are taken in turn, not by age"
+	PollsOverOpenBatch Fault = "Poll with an open batch goes on"
+)
+
+// Settling.
+const (
+	SettleLosesResults   Fault = "Settle loses a result"
+	SettleKeepsPositions Fault = "Settle publishes without moving the positions"
+	PositionsLater       Fault = "positions move later than results appear"
+	ErrorClosesBatch     Fault = "a refused Settle moves past the batch"
+	SettleNeedsBatch     Fault = "Settle without a batch is refused"
+	LargeSettleTruncated Fault = "only the first 10,000 results are published"
+	RewindLoses          Fault = "Rewind moves past the batch"
+	CloseSkipsBatch      Fault = "Close moves past the batch"
+)
+
+// Rebalancing.
+const (
+	SplitsCoPartitions     Fault = "partition i of two topics goes to two members"
+	ReordersAfterRebalance Fault = "the first batch after a rebalance is in reverse"
+	StealsOpenBatches      Fault = "partitions are taken from members with open batches at once"
+	SilentKeepPartitions   Fault = "a silent member keeps its partitions for ever"
+	IgnoresFencing         Fault = "a zombie may settle"
+	FencesOnce             Fault = "a zombie may settle when it tries again"
+	FencesBatchesOnly      Fault = "a zombie may settle without a batch"
+	CloseKeepsPartitions   Fault = "Close hands over only after the hand-over time"
+	EpochStands            Fault = "the epoch never changes"
+)
+
+// Crashes, full disks and closing.
+const (
+	ForgetsPublishInCrash Fault = "a crash loses the last records"
+	ForgetsSettleInCrash  Fault = "a crash loses the last settle's positions"
+	SilentlyFull          Fault = "a full disk drops records silently"
+	NeverHeals            Fault = "a full disk stays full"
+	CloseLeavesBlocked    Fault = "Close leaves calls blocked"
+	WorksAfterClose       Fault = "Publish works after Close"
+)

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+func rebalanceProperties() []property {
+	return []property{
+		{name: "Rebalance/shares the partitions of all topics alike", check: rebalanceShares},
+		{name: "Rebalance/lets a spare member take over", check: rebalanceSpare},
+		{name: "Rebalance/waits for an open batch", check: rebalanceWaits},
+		{name: "Rebalance/hands over at once when a member closes", check: rebalanceClose},
+		{name: "Rebalance/fences a silent member with a batch", check: rebalanceZombie},
+		{name: "Rebalance/fences a silent member without a batch", check: rebalanceIdleZombie},
+		{name: "Rebalance/keeps every key in order while members come and go", check: rebalanceStorm},
+	}
+}
+
+// owners tells which member owns each partition, when all have one and the same
+// in each topic; otherwise nil.
+func (s *suite) owners(group string, partitions int, topics ...string) []string {
+	s.Helper()
+	lag := s.lag(group)
+	list := make([]string, partitions)
+	for p := range list {
+		list[p] = lag[broker.TopicPartition{Topic: topics[0], Partition: int32(p)}].Member
+		for _, topic := range topics[1:] {
+			if lag[broker.TopicPartition{Topic: topic, Partition: int32(p)}].Member != list[p] {
+				return nil
+			}
+		}
+		if list[p] == "" {
+			return nil
+		}
+	}
+	return list
+}
+
+func distinct(list []string) int {
+	sorted := slices.Sorted(slices.Values(list))
+	return len(slices.Compact(sorted))
+}
+
+// waitForMembers waits until that many members share the partitions.
+func (s *suite) waitForMembers(n int, group string, partitions int, topics ...string) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%d members share %d partitions of %q", n, partitions, topics), func() bool {
+		if s.Failed() {
+			s.FailNow()
+		}
+		return distinct(s.owners(group, partitions, topics...)) == n
+	})
+}
+
+func rebalanceShares(s *suite) {
+	const partitions = 4
+	a, b, out := s.create("a", partitions), s.create("b", partitions), s.create("out", partitions)
+	group := s.name("g")
+	w := worker{s: s, group: group, in: []string{a, b}, out: out, most: 3}
+	var fromA, fromB Ledger
+	feed := func() {
+		s.publishNumbered(&fromA, a, 3, 10)
+		s.publishNumbered(&fromB, b, 3, 10)
+	}
+	crew := s.crew()
+	crew.start(w, s.client)
+	feed()
+	s.waitForMembers(1, group, partitions, a, b)
+	stop := crew.start(w, s.h.Open(s))
+	feed()
+	s.waitForMembers(2, group, partitions, a, b)
+	crew.start(w, s.h.Open(s))
+	feed()
+	s.waitForMembers(3, group, partitions, a, b)
+	stop()
+	feed()
+	s.waitForMembers(2, group, partitions, a, b)
+	s.waitForAnswers(group, a, b)
+	crew.end()
+	if n, want := len(s.readAll(out)), fromA.Acknowledged()+fromB.Acknowledged(); n != want {
+		s.Errorf("%d records have %d results", want, n)
+	}
+}
+
+func rebalanceSpare(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	w := worker{s: s, group: group, in: []string{in}, out: out, most: 3}
+	crew := s.crew()
+	stopA := crew.start(w, s.client)
+	stopB := crew.start(w, s.client)
+	s.waitForMembers(2, group, 2, in)
+	crew.start(w, s.client)
+	var ledger Ledger
+	s.publishNumbered(&ledger, in, 2, 10)
+	s.waitForMembers(2, group, 2, in)
+	stopA()
+	s.waitForMembers(2, group, 2, in)
+	stopB()
+	s.waitForMembers(1, group, 2, in)
+	s.publishNumbered(&ledger, in, 2, 10)
+	s.waitForAnswers(group, in)
+	crew.end()
+	s.wantOnce(&ledger, out)
+}
+
+// inTime repeats a check that depends on the clock until it was undisturbed. It
+// fails when the machine is too slow ten times, which a wrong driver always is.
+func (s *suite) inTime(what string, attempt func(try int) (ok bool)) {
+	s.Helper()
+	for try := range 10 {
+		if attempt(try) {
+			return
+		}
+	}
+	s.Fatalf("%s: not once in ten attempts", what)
+}
+
+// holding joins a member that holds a batch of one record of each partition.
+func (s *suite) holding(group, in string, partitions int) (*member, []broker.Record) {
+	s.Helper()
+	for p := range int32(partitions) {
+		s.publish(pinned(in, p, fmt.Sprintf("v%d", p)))
+	}
+	m := s.join(group, broker.Start(), in)
+	batch := m.poll(broker.Want{Records: partitions, Wait: s.h.Patience / 2})
+	if len(batch) != partitions {
+		s.Fatalf("polled %d records, want %d", len(batch), partitions)
+	}
+	return m, batch
+}
+
+// pollInBackground polls while the test goes on.
+func (m *member) pollInBackground() <-chan nextResult {
+	done := make(chan nextResult, 1)
+	go func() {
+		records, err := m.tryPoll(broker.Want{}, m.s.h.Patience)
+		done <- nextResult{records, err}
+	}()
+	return done
+}
+
+func rebalanceWaits(s *suite) {
+	s.inTime("a member that settles within the hand-over time is not fenced", func(try int) bool {
+		in, out := s.create(fmt.Sprint("in", try), 2), s.create(fmt.Sprint("out", try), 2)
+		group := s.name(fmt.Sprint("g", try))
+		a, batch := s.holding(group, in, 2)
+		joined := time.Now()
+		b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+		polled := b.pollInBackground()
+		settleDown()
+		err := a.trySettle(answers(out, batch)...)
+		if err != nil && time.Since(joined) < s.h.HandoverTimeout {
+			s.Fatalf("settle %v after another member joined: %v; the hand-over time is %v", time.Since(joined), err, s.h.HandoverTimeout)
+		}
+		a.leave()
+		s.publish(pinned(in, 0, "next"), pinned(in, 1, "next"))
+		got := <-polled
+		if got.err != nil {
+			s.Fatalf("the second member's poll: %v", got.err)
+		}
+		if err == nil && string(got.records[0].Value) != "next" {
+			s.Fatalf("the second member polled %s, which the first had settled", got.records[0].Value)
+		}
+		return err == nil
+	})
+}
+
+func rebalanceClose(s *suite) {
+	s.inTime("a member's partitions are handed over at once when it closes", func(try int) bool {
+		in, group := s.create(fmt.Sprint("in", try), 2), s.name(fmt.Sprint("g", try))
+		a, _ := s.holding(group, in, 2)
+		b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+		joined := time.Now()
+		polled := b.pollInBackground()
+		settleDown()
+		a.leave()
+		got := <-polled
+		if got.err != nil {
+			s.Fatalf("poll after the other member left: %v", got.err)
+		}
+		took := time.Since(joined)
+		b.leave()
+		return took < s.h.HandoverTimeout
+	})
+}
+
+func rebalanceZombie(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	zombie, held := s.holding(group, in, 2)
+	before := zombie.Assignment()
+	heir := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+	taken := heir.poll(broker.Want{}) // after the hand-over time
+	heir.settle(answers(out, taken)...)
+	results := values(s.readAll(out))
+	lag := s.totalLag(group, in)
+	for range 2 { // not the first time, nor when it tries again
+		s.mustFail("settle by a member that lost its partitions", broker.ErrFenced, func(ctx context.Context) error {
+			return zombie.Settle(ctx, answers(out, held)...)
+		})
+		s.wantValues("after a zombie's settle", s.readAll(out), results...)
+		if now := s.totalLag(group, in); now != lag {
+			s.Fatalf("a zombie's settle moved the group: the lag was %d and is %d", lag, now)
+		}
+	}
+
+	// It goes on as a member like any other.
+	w := worker{s: s, group: group, in: []string{in}, out: out}
+	s.workTogether(w, zombie, heir, func() {
+		s.waitForMembers(2, group, 2, in)
+		for p := range int32(2) {
+			s.publish(pinned(in, p, "later"))
+		}
+		s.waitForAnswers(group, in)
+	})
+	if after := zombie.Assignment(); after.Epoch == before.Epoch {
+		s.Errorf("the epoch is still %d after the member lost partitions", after.Epoch)
+	}
+	s.wantValues("results", s.readAll(out), "v0", "later", "v1", "later")
+}
+
+func rebalanceIdleZombie(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	zombie, _ := s.holding(group, in, 2)
+	zombie.settle()
+	heir := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+	s.publish(pinned(in, 0, "next"), pinned(in, 1, "next"))
+	heir.poll(broker.Want{}) // after the hand-over time
+	for range 2 {
+		s.mustFail("settle without a batch by a member that lost its partitions", broker.ErrFenced, func(ctx context.Context) error {
+			return zombie.Settle(ctx, pinned(out, 0, "too late"))
+		})
+		s.wantValues("after a zombie's settle", s.readAll(out))
+	}
+}
+
+// workTogether lets two members work as workers during the test's call.
+func (s *suite) workTogether(w worker, a, b *member, during func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	for _, m := range []*member{a, b} {
+		m.Rewind()
+		wg.Go(func() {
+			if err := w.work(ctx, m); err != nil && !errors.Is(err, context.Canceled) {
+				s.Errorf("a member after fencing: %v", err)
+			}
+		})
+	}
+	during()
+}
+
+func rebalanceStorm(s *suite) {
+	const partitions = 6
+	in, out, group := s.create("in", partitions), s.create("out", partitions), s.name("g")
+	w := worker{s: s, group: group, in: []string{in}, out: out, most: 5, busy: 3 * time.Millisecond, fickle: true}
+	crew := s.crew()
+	crew.start(w, s.client)
+	var storm sync.WaitGroup
+	calm, cancel := context.WithCancel(crew.ctx)
+	defer storm.Wait()
+	defer cancel()
+	for range 2 {
+		client := s.h.Open(s)
+		storm.Go(func() {
+			for calm.Err() == nil {
+				stop := crew.start(w, client)
+				pause(calm, rand.N(40*time.Millisecond))
+				stop()
+				pause(calm, rand.N(10*time.Millisecond))
+			}
+		})
+	}
+	var ledger Ledger
+	for range long(15) {
+		s.publishNumbered(&ledger, in, 4, 5)
+		settleDown()
+	}
+	cancel()
+	storm.Wait()
+	s.waitForAnswers(group, in)
+	crew.end()
+	s.wantOnce(&ledger, out)
+}
