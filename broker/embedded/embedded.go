@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Durability says what an acknowledged append survives.
+type Durability int
+
+const (
+	// Fsync: the death of the process and a power cut. The default.
+	Fsync Durability = iota
+	// OS: the death of the process. After a power cut the end of the log may be
+	// missing; what is there is consistent.
+	OS
+)
+
+// String is the name used in pipeline files.
+func (d Durability) String() string {
+	if d == OS {
+		return "os"
+	}
+	return "fsync"
+}
+
+// ParseDurability reads "fsync" or "os".
+func ParseDurability(s string) (Durability, error) {
+	switch s {
+	case "fsync":
+		return Fsync, nil
+	case "os":
+		return OS, nil
+	}
+	return 0, fmt.Errorf("durability %q: write fsync or os", s)
+}
+
+// Options of a broker. The zero value is a good default.
+type Options struct {
+	Durability      Durability
+	MaxRecordBytes  int           // 0: broker.DefaultMaxRecordBytes
+	HandoverTimeout time.Duration // how long a member may keep a partition that is to move; 0: 10 s
+	CacheBytes      int64         // for recent records in memory, of all topics; 0: 128 MiB
+	Address         string        // noted for other processes, see Owner; may be set later
+	Logger          *slog.Logger  // nil: slog.Default()
+
+	FS  vfs.FS           // nil: the disk
+	Now func() time.Time // nil: time.Now
+
+	// reserve overrides how much of the disk is left free, in tests.
+	reserve int64
+}
+
+func (o *Options) setDefaults() {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = broker.DefaultMaxRecordBytes
+	}
+	if o.HandoverTimeout == 0 {
+		o.HandoverTimeout = 10 * time.Second
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 128 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Broker is an open data directory. It implements [broker.Broker].
+type Broker struct {
+	options Options
+	dir     string
+	fs      *filesystem
+	lock    *pebble.Lock
+	db      *pebble.DB
+	clock   clock
+	tail    tail
+	space   space
+	failure failure
+
+	// life is held for reading by every call and for writing to close, after
+	// done was closed to end the calls that wait.
+	life   sync.RWMutex
+	closed bool
+	done   chan struct{}
+	stop   sync.Once
+
+	background sync.WaitGroup
+
+	mu          sync.RWMutex
+	topics      map[string]*topic
+	nextTopicID uint32
+	groups      map[string]*group
+
+	members   atomic.Int64 // counts joins, to name members
+	appenders sync.Pool    // of *appender
+}
+
+var _ broker.Broker = (*Broker)(nil)
+
+// Open opens the data directory, or makes it. Only one process can have it
+// open: for a second one the error matches [broker.ErrInUse] and names the first.
+func Open(dir string, o Options) (*Broker, error) {
+	o.setDefaults()
+	b := &Broker{
+		options: o,
+		dir:     dir,
+		clock:   clock{now: o.Now},
+		tail:    tail{budget: o.CacheBytes},
+		done:    make(chan struct{}),
+		topics:  map[string]*topic{},
+		groups:  map[string]*group{},
+	}
+	b.failure.onFail = b.endWaits
+	b.fs = newFilesystem(o.FS, o.Durability, &b.failure)
+	if err := b.open(); err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
+	}
+	b.background.Go(b.retain)
+	return b, nil
+}
+
+func (b *Broker) open() (err error) {
+	if err := b.fs.MkdirAll(b.dir, 0o755); err != nil {
+		return err
+	}
+	if b.lock, err = lockDirectory(b.options.FS, b.dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.release())
+		}
+	}()
+	if err := writeOwner(b.options.FS, b.dir, b.options.Address); err != nil {
+		return fmt.Errorf("note the owner: %w", err)
+	}
+	b.space.init(b.fs, b.dir, b.options.reserve)
+	if b.db, err = b.openPebble(); err != nil {
+		return err
+	}
+	if err := b.checkFormat(); err != nil {
+		return err
+	}
+	if err := b.recoverTopics(); err != nil {
+		return err
+	}
+	return b.recoverGroups()
+}
+
+func (b *Broker) checkFormat() error {
+	value, closer, err := b.db.Get([]byte{kindFormat})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return b.db.Set([]byte{kindFormat}, []byte(formatVersion), pebble.Sync)
+	}
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	if string(value) != formatVersion {
+		return fmt.Errorf("it has format %q, this program reads %q: use the program that wrote it", value, formatVersion)
+	}
+	return nil
+}
+
+// enter begins a call; the caller unlocks b.life for reading when it ends.
+func (b *Broker) enter() error {
+	b.life.RLock()
+	if b.closed {
+		b.life.RUnlock()
+		return broker.ErrClosed
+	}
+	if err := b.failure.get(); err != nil {
+		b.life.RUnlock()
+		return err
+	}
+	return nil
+}
+
+// endWaits makes the calls return that wait for records.
+func (b *Broker) endWaits() { b.stop.Do(func() { close(b.done) }) }
+
+// ended is why a wait was ended by done.
+func (b *Broker) ended() error {
+	if err := b.failure.get(); err != nil {
+		return err
+	}
+	return broker.ErrClosed
+}
+
+// Close implements [broker.Broker]. It waits for calls and background work.
+func (b *Broker) Close() error {
+	b.endWaits()
+	b.life.Lock()
+	defer b.life.Unlock()
+	if b.closed {
+		return broker.ErrClosed
+	}
+	b.closed = true
+	b.background.Wait()
+	for _, g := range b.groups {
+		g.stop()
+	}
+	b.fs.giveUp()
+	if err := b.release(); err != nil {
+		return fmt.Errorf("close data directory %s: %w", b.dir, err)
+	}
+	return nil
+}
+
+// release closes what open has opened.
+func (b *Broker) release() error {
+	var err error
+	if b.db != nil {
+		err = b.closePebble()
+	}
+	return errors.Join(err, removeOwner(b.options.FS, b.dir), closeLock(b.lock))
+}
+
+func closeLock(c io.Closer) error { return c.Close() }

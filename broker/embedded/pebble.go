@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+// How Pebble is set up for a log: keys are written once, in order within a
+// partition, read in order, and deleted in ranges.
+const (
+	memTableBytes  = 32 << 20
+	memTablesMax   = 4
+	blockCacheSize = 16 << 20 // for reads behind the tail, which are sequential
+
+	// Values from this size on live in blob files, which compactions leave alone.
+	separateBytes = 512
+)
+
+func (b *Broker) openPebble() (*pebble.DB, error) {
+	o := &pebble.Options{
+		FS:                          b.fs,
+		Lock:                        b.lock,
+		Logger:                      pebbleLogger{b.options.Logger, &b.failure},
+		FormatMajorVersion:          pebble.FormatValueSeparation,
+		CacheSize:                   blockCacheSize,
+		MemTableSize:                uint64(b.space.memTable()),
+		MemTableStopWritesThreshold: memTablesMax,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       64,
+		BytesPerSync:                1 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		FlushDelayDeleteRange:       flushDelayDelete,
+	}
+	o.TargetFileSizes[0] = 8 << 20
+	for i := range o.Levels {
+		// Checksums of the batches are checked as they are read; keys are few.
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		o.Levels[i].BlockSize = 32 << 10
+	}
+	o.Experimental.FileCacheShards = 1
+	o.Experimental.ReadSamplingMultiplier = -1 // reading a log must not start compactions
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled:               true,
+			MinimumSize:           separateBytes,
+			MaxBlobReferenceDepth: 32,
+			RewriteMinimumAge:     rewriteAge,
+			TargetGarbageRatio:    0.3,
+		}
+	}
+	return pebble.Open(b.dir, o)
+}
+
+// closePebble closes the database. It panics when iterators are open, which is
+// a bug here, and gives up quickly after a failure.
+func (b *Broker) closePebble() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("close the log: %v", r)
+		}
+	}()
+	return b.db.Close()
+}
+
+// apply writes a batch: to the operating system always, to the disk with Fsync
+// durability. It is for few and small batches; appends have a path of their own.
+func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
+	if checkSpace {
+		if err := b.space.check(int64(batch.Len())); err != nil {
+			return err
+		}
+	}
+	if err := b.submit(batch); err != nil {
+		return err
+	}
+	return b.awaitSync(batch)
+}
+
+// submit gives a batch to Pebble, which assigns its place in the log and makes
+// it readable. A log that cannot be written makes Pebble panic or call
+// Logger.Fatalf; both become the broker's failure.
+func (b *Broker) submit(batch *pebble.Batch) (err error) {
+	if err := b.failure.get(); err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			b.failure.set(fmt.Errorf("write the log: %v", r))
+			err = b.failure.get()
+		}
+	}()
+	if err := b.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+		return err
+	}
+	return b.failure.get()
+}
+
+// awaitSync returns when the batch and all before it are durable.
+func (b *Broker) awaitSync(batch *pebble.Batch) error {
+	if err := batch.SyncWait(); err != nil {
+		b.failure.set(fmt.Errorf("sync the log: %w", err))
+		return b.failure.get()
+	}
+	return nil
+}
+
+// scan calls f with every key that begins with the prefix. Key and value are
+// only valid during the call.
+func (b *Broker) scan(prefix []byte, f func(key, value []byte) error) error {
+	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if err := f(it.Key(), value); err != nil {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// levelTrace is for what only somebody who debugs Pebble wants to see.
+const levelTrace = slog.LevelDebug - 4
+
+// pebbleLogger keeps Pebble's chatter for debugging and contains its exits.
+type pebbleLogger struct {
+	log     *slog.Logger
+	failure *failure
+}
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	if ctx := context.Background(); l.log.Enabled(ctx, levelTrace) {
+		l.log.Log(ctx, levelTrace, "pebble: "+fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called when Pebble wants to end the process. The broker ends alone:
+// the program around it may have other things to finish.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	l.log.Error("the log has failed", "error", err)
+	l.failure.set(err)
+}

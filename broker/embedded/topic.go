@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// maxPartitions of one topic; a partition costs some hundred bytes of memory.
+const maxPartitions = 10_000
+
+// topic is fixed once it exists, but for its retention.
+type topic struct {
+	id         uint32
+	name       string
+	partitions []*partition
+	retention  atomic.Pointer[retention]
+	keyless    atomic.Uint32 // counts the turns of keyless records
+}
+
+type retention struct {
+	age   time.Duration
+	bytes int64
+}
+
+// partition is a log. Offsets below start are deleted, those below visible are
+// durable and may be read, those below next are assigned.
+type partition struct {
+	topic  *topic
+	index  int32
+	prefix []byte // of its keys
+	upper  []byte // bound of its keys
+
+	start   atomic.Int64
+	visible atomic.Int64
+
+	appending sync.Mutex // held from assigning offsets until Pebble has the entry
+	next      int64
+	size      int64 // bytes of all entries since the log began
+
+	mu     sync.Mutex
+	recent []entry // the tail of the log that is in memory, without a gap up to next
+
+	watchMu  sync.Mutex
+	watchers atomic.Pointer[[]*watcher]
+}
+
+func newTopic(id uint32, name string, partitions int, r retention) *topic {
+	t := &topic{id: id, name: name, partitions: make([]*partition, partitions)}
+	t.retention.Store(&r)
+	for i := range t.partitions {
+		prefix := logPrefix(id, int32(i))
+		t.partitions[i] = &partition{topic: t, index: int32(i), prefix: prefix, upper: prefixEnd(prefix)}
+	}
+	return t
+}
+
+func (p *partition) String() string { return fmt.Sprintf("%s[%d]", p.topic.name, p.index) }
+
+// ends is what of the partition may be read.
+func (p *partition) ends() broker.PartitionEnds {
+	// Start is read first: it never passes visible, which only grows.
+	start := p.start.Load()
+	return broker.PartitionEnds{Start: start, End: p.visible.Load()}
+}
+
+// reveal makes the records before end visible and wakes who waits for them.
+func (p *partition) reveal(end int64) {
+	for {
+		old := p.visible.Load()
+		if end <= old {
+			return // a later append was faster; it has woken the watchers
+		}
+		if p.visible.CompareAndSwap(old, end) {
+			break
+		}
+	}
+	if list := p.watchers.Load(); list != nil {
+		for _, w := range *list {
+			w.wake()
+		}
+	}
+}
+
+// watcher is woken when a partition it watches has grown. One token is kept, so
+// it does not matter whether it sleeps yet.
+type watcher struct{ ch chan struct{} }
+
+func newWatcher() *watcher { return &watcher{make(chan struct{}, 1)} }
+
+func (w *watcher) wake() {
+	select {
+	case w.ch <- struct{}{}:
+	default:
+	}
+}
+
+func (p *partition) watch(w *watcher) {
+	p.watchMu.Lock()
+	defer p.watchMu.Unlock()
+	var list []*watcher
+	if old := p.watchers.Load(); old != nil {
+		list = slices.Clone(*old)
+	}
+	list = append(list, w)
+	p.watchers.Store(&list)
+}
+
+func (p *partition) unwatch(w *watcher) {
+	p.watchMu.Lock()
+	defer p.watchMu.Unlock()
+	old := p.watchers.Load()
+	if old == nil {
+		return
+	}
+	list := slices.DeleteFunc(slices.Clone(*old), func(x *watcher) bool { return x == w })
+	p.watchers.Store(&list)
+}
+
+// storedTopic is a topic as it is stored.
+type storedTopic struct {
+	ID             uint32        `json:"id"`
+	Partitions     int           `json:"partitions"`
+	Retention      time.Duration `json:"retention,omitempty"` // nanoseconds
+	RetentionBytes int64         `json:"retention_bytes,omitempty"`
+}
+
+// CreateTopics implements [broker.Broker].
+func (b *Broker) CreateTopics(ctx context.Context, topics ...broker.Topic) error {
+	if err := b.enter(); err != nil {
+		return err
+	}
+	defer b.life.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	// All are checked before any is made; a topic may be named twice.
+	made := map[string]*topic{}
+	changed := map[*topic]retention{}
+	for _, want := range topics {
+		t, err := b.planTopic(want, made)
+		if err != nil {
+			return err
+		}
+		changed[t] = retention{want.Retention, want.RetentionBytes}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	batch := b.db.NewBatch()
+	defer batch.Close()
+	for t, r := range changed {
+		value, err := json.Marshal(storedTopic{t.id, len(t.partitions), r.age, r.bytes})
+		if err != nil {
+			return fmt.Errorf("create topic %s: %w", t.name, err)
+		}
+		if err := batch.Set(topicKey(t.name), value, nil); err != nil {
+			return fmt.Errorf("create topic %s: %w", t.name, err)
+		}
+	}
+	if err := b.apply(batch, true); err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	for t, r := range changed {
+		t.retention.Store(&r)
+		b.topics[t.name] = t
+		b.nextTopicID = max(b.nextTopicID, t.id+1)
+	}
+	return nil
+}
+
+// planTopic returns the existing topic, the one already planned, or a new one.
+func (b *Broker) planTopic(want broker.Topic, made map[string]*topic) (*topic, error) {
+	if err := broker.ValidName(want.Name); err != nil {
+		return nil, fmt.Errorf("create topic: %w", err)
+	}
+	n := want.Partitions
+	if n == 0 {
+		n = broker.DefaultPartitions
+	}
+	if n < 1 || n > maxPartitions {
+		return nil, fmt.Errorf("create topic %s: %d partitions, use 1 to %d", want.Name, n, maxPartitions)
+	}
+	if want.Retention < 0 || want.RetentionBytes < 0 {
+		return nil, fmt.Errorf("create topic %s: retention is negative, use 0 to keep records for ever", want.Name)
+	}
+	t := b.topics[want.Name]
+	if t == nil {
+		t = made[want.Name]
+	}
+	if t == nil {
+		t = newTopic(b.nextTopicID+uint32(len(made)), want.Name, n, retention{})
+		made[want.Name] = t
+		return t, nil
+	}
+	if len(t.partitions) != n {
+		return nil, fmt.Errorf("create topic %s with %d partitions: it has %d: %w", want.Name, n, len(t.partitions), broker.ErrTopicConflict)
+	}
+	return t, nil
+}
+
+// Topics implements [broker.Broker].
+func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
+	if err := b.enter(); err != nil {
+		return nil, err
+	}
+	defer b.life.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var infos []broker.TopicInfo
+	for _, t := range b.allTopics() {
+		r := t.retention.Load()
+		info := broker.TopicInfo{Topic: broker.Topic{
+			Name: t.name, Partitions: len(t.partitions), Retention: r.age, RetentionBytes: r.bytes,
+		}}
+		for _, p := range t.partitions {
+			info.Ends = append(info.Ends, p.ends())
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// allTopics is every topic, sorted by name.
+func (b *Broker) allTopics() []*topic {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	list := make([]*topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(x, y *topic) int { return strings.Compare(x.name, y.name) })
+	return list
+}
+
+func (b *Broker) topic(name string) (*topic, error) {
+	b.mu.RLock()
+	t := b.topics[name]
+	b.mu.RUnlock()
+	if t == nil {
+		return nil, fmt.Errorf("topic %q: %w", name, broker.ErrUnknownTopic)
+	}
+	return t, nil
+}
+
+// recoverTopics loads the topics and finds the ends of their partitions.
+func (b *Broker) recoverTopics() error {
+	err := b.scan([]byte{kindTopic}, func(key, value []byte) error {
+		name := string(key[1:])
+		var s storedTopic
+		if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > maxPartitions {
+			return fmt.Errorf("topic %s has a damaged description: %q", name, value)
+		}
+		b.topics[name] = newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes})
+		b.nextTopicID = max(b.nextTopicID, s.ID+1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range b.topics {
+		for _, p := range t.partitions {
+			if err := b.recoverPartition(p); err != nil {
+				return fmt.Errorf("recover %s: %w", p, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Broker) recoverPartition(p *partition) error {
+	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return it.Error() // an empty log
+	}
+	e, size, err := readEntry(it)
+	if err != nil {
+		return err
+	}
+	b.clock.observe(e.time)
+	p.next, p.size = e.end(), size+int64(len(e.data))
+	p.visible.Store(p.next)
+	it.First()
+	first, err := parseLogKey(it.Key())
+	if err != nil {
+		return err
+	}
+	p.start.Store(first.base)
+	return it.Error()
+}
