@@ -29,6 +29,7 @@ type constructor func(o *options, dir string) (model.Model, error)
 func constructors() map[string]constructor {
 	return map[string]constructor{
 		"identity": newIdentity,
+		"keywords": newKeywords,
 		"tagger":   newTagger,
 	}
 }

@@ -148,3 +148,21 @@ func BenchmarkTagger(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*len(items))/b.Elapsed().Seconds(), "texts/s")
 }
+
+// The chain that the example runs: a ticket, its tags, its keywords.
+func BenchmarkKeywords(b *testing.B) {
+	tags := newModel(b, "tagger", nil)
+	m := newModel(b, "keywords", map[string]any{"products": []any{"RoboVac X30", "RoboVac Mini", "BrewMate Duo", "Rowan Home app"}})
+	value := answer(b, tags, `{"text":"hi, my robovac x-30 wont charge anymore since the last update. I've tried cleaning the contacts twice, what else can I do?"}`)
+	items := make([]model.Item, 64)
+	for i := range items {
+		items[i].Value = []byte(value)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Predict(context.Background(), items); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*len(items))/b.Elapsed().Seconds(), "texts/s")
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/text/keywords"
+)
+
+// keywordsModel answers a tagger's answer with the key phrases of the text and
+// the products it names. A text without words is answered with none of both.
+type keywordsModel struct {
+	name      string
+	extractor *keywords.Extractor
+	products  []string
+	pool      sync.Pool // of *extraction
+}
+
+// extraction is what a batch needs, kept for the next one.
+type extraction struct {
+	tagged taggedText
+	result keywords.Result
+}
+
+// newKeywords reads the options
+//
+//	products: names of the catalogue's products (default: none)
+//	max:      how many phrases to answer with at most (default: 6)
+func newKeywords(o *options, _ string) (model.Model, error) {
+	products := o.texts("products")
+	most := o.integer("max", 6, 1, 100)
+	extractor, err := keywords.New(keywords.Options{Products: products, Max: most})
+	if err != nil {
+		return nil, err
+	}
+	m := &keywordsModel{
+		name:      version("keywords@1", append([]string{strconv.Itoa(most)}, products...)...),
+		extractor: extractor,
+		products:  products,
+	}
+	m.pool.New = func() any { return new(extraction) }
+	return m, nil
+}
+
+func (m *keywordsModel) Name() string { return m.name }
+
+func (m *keywordsModel) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+	work := m.pool.Get().(*extraction)
+	defer m.keep(work)
+	out := newOutput(len(items))
+	for i := range items {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := work.tagged.read(items[i].Value); err != nil {
+			out.end(err)
+			continue
+		}
+		text := string(work.tagged.text)
+		m.extractor.Extract(&work.result, text, work.tagged.tokens, work.tagged.tags)
+		out.buf = m.append(out.buf, text, &work.result)
+		out.end(nil)
+	}
+	return out.answers(), nil
+}
+
+// keep returns what a batch needed to the pool, unless a huge text made it grow.
+func (m *keywordsModel) keep(work *extraction) {
+	if cap(work.tagged.text) <= maxKept && cap(work.tagged.tokens) <= maxKept/8 {
+		m.pool.Put(work)
+	}
+}
+
+// append appends {"keywords":[{"text","score","start","end"}],"products":[…]}.
+func (m *keywordsModel) append(dst []byte, text string, r *keywords.Result) []byte {
+	dst = append(dst, `{"keywords":[`...)
+	for i, p := range r.Phrases {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"text":`...)
+		dst = appendString(dst, text[p.Start:p.End])
+		dst = append(dst, `,"score":`...)
+		dst = appendFloat(dst, p.Score, 4)
+		dst = append(dst, `,"start":`...)
+		dst = strconv.AppendInt(dst, int64(p.Start), 10)
+		dst = append(dst, `,"end":`...)
+		dst = strconv.AppendInt(dst, int64(p.End), 10)
+		dst = append(dst, '}')
+	}
+	dst = append(dst, `],"products":[`...)
+	for i, p := range r.Products {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, m.products[p])
+	}
+	return append(dst, "]}"...)
+}
