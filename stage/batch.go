@@ -107,7 +107,7 @@ func (b *batch) results() []broker.Record {
 
 func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers []broker.Header) {
 	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: true, Key: r.Key, Value: value, Headers: headers,
+		Topic: topic, Partition: r.Partition, Pinned: !b.s.c.Repartition, Key: r.Key, Value: value, Headers: headers,
 	})
 	b.madeBy = append(b.madeBy, i)
 }

@@ -35,6 +35,11 @@ type Config struct {
 	Dead    string // topic of its dead letters
 	Model   model.Model
 
+	// Repartition places results by key. Otherwise they go to the partition of
+	// their input, where a join finds them whatever the key: To must then have
+	// as many partitions as From.
+	Repartition bool
+
 	Batch     broker.Want     // its records, bytes and wait
 	Consumers int             // members of the group in this process; 0 means 1
 	Start     broker.Position // where a new group begins; unset means the beginning

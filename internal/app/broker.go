@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded"
+)
+
+// OpenBroker opens the broker that a pipeline file names. The data directory is
+// the embedded broker's.
+func OpenBroker(url, dataDir string, log *slog.Logger) (broker.Broker, error) {
+	kind, _, _ := strings.Cut(url, ":")
+	switch kind {
+	case "", "embedded":
+		return embedded.Open(dataDir, embedded.Options{Logger: log})
+	}
+	return nil, fmt.Errorf("broker %s: this version has the embedded broker only (broker: embedded)", kind)
+}
