@@ -216,14 +216,14 @@ func closeWakes(s *suite) {
 	topic := s.create("tickets", 1)
 	m := s.join(s.name("g"), broker.Start(), topic)
 	r := s.open(topic, 0, broker.Start(), broker.Forever())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	woken := make(chan error, 2)
 	go func() {
-		_, err := m.tryPoll(broker.Want{}, s.h.Patience)
+		_, err := m.Poll(ctx, broker.Want{})
 		woken <- err
 	}()
 	go func() {
-		ctx, cancel := s.bounded()
-		defer cancel()
 		_, err := r.Next(ctx, 0)
 		woken <- err
 	}()
@@ -232,8 +232,13 @@ func closeWakes(s *suite) {
 		s.Fatalf("close: %v", err)
 	}
 	for range 2 {
-		if err := <-woken; !errors.Is(err, broker.ErrClosed) {
-			s.Errorf("a blocked call returned %v when the broker was closed, want an error that is %q", err, broker.ErrClosed)
+		select {
+		case err := <-woken:
+			if !errors.Is(err, broker.ErrClosed) {
+				s.Errorf("a blocked call returned %v when the broker was closed, want an error that is %q", err, broker.ErrClosed)
+			}
+		case <-time.After(s.h.Patience):
+			s.Fatalf("a call is still blocked %v after the broker was closed", s.h.Patience)
 		}
 	}
 }

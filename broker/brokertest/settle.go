@@ -292,9 +292,9 @@ func rewindRepeats(s *suite) {
 	for _, most := range []int{1, 7, 30, 4} {
 		m.poll(broker.Want{Records: most})
 		m.Rewind()
-	}
-	if lag := s.totalLag(group, in); lag != 30 {
-		s.Errorf("after rewinding everything the lag is %d, want 30", lag)
+		if lag := s.totalLag(group, in); lag != 30 {
+			s.Fatalf("after rewinding everything the lag is %d, want 30", lag)
+		}
 	}
 	seen := make(map[string]int)
 	for total := 0; total < len(records); {

@@ -20,6 +20,7 @@ type consumer struct {
 	batch    map[string][]int64 // positions after the polled batch; nil for none
 	fenced   bool               // lost a partition since the last Poll
 	gained   bool               // got partitions in this Poll (for a fault)
+	atEnd    bool               // begins at the end in the next Poll (for a fault)
 	closed   bool
 }
 
@@ -37,6 +38,10 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 	if c.batch != nil && !b.broken(PollsOverOpenBatch) {
 		panic("broker: Poll while a batch is not settled")
 	}
+	if c.atEnd {
+		c.g.positions[c.topics[0]] = b.offsets(c.topics[0], broker.End())
+		c.atEnd = false
+	}
 	var first time.Time // when there was a record
 	for {
 		if b.closed || c.closed {
@@ -45,6 +50,10 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 		b.rebalance(c)
 		records, after, full := c.take(w)
 		if ctx.Err() != nil {
+			if b.broken(CancelReturnsBatch) && len(records) > 0 {
+				c.batch = after
+				return records, nil
+			}
 			if b.broken(CancelSkips) && len(records) > 0 {
 				c.g.positions = after
 			}
@@ -53,10 +62,13 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 		if len(records) > 0 && first.IsZero() {
 			first = time.Now()
 		}
+		if b.broken(WaitsTooLong) && w.Wait > 0 {
+			full = false
+		}
 		waited := len(records) > 0 && !time.Now().Before(first.Add(w.Wait))
 		if full || waited || b.broken(IgnoresWait) && len(records) > 0 {
 			c.batch = after
-			if b.broken(ReordersAfterRebalance) && c.gained {
+			if b.broken(PollReorders) || b.broken(ReordersAfterRebalance) && c.gained {
 				slices.Reverse(records)
 			}
 			c.gained = false
@@ -69,7 +81,7 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 		if at, ok := c.waitsForPartition(); ok && (until.IsZero() || at.Before(until)) {
 			until = at
 		}
-		if b.broken(SilentKeepPartitions) && len(records) == 0 {
+		if len(records) == 0 && (b.broken(SilentKeepPartitions) || b.broken(PartitionsOrphaned)) {
 			until = time.Time{}
 		}
 		b.wait(ctx, until)
@@ -129,7 +141,7 @@ func (c *consumer) oldest(from map[string][]int64, pause []broker.TopicPartition
 }
 
 // Settle implements broker.Consumer.
-func (c *consumer) Settle(_ context.Context, results ...broker.Record) error {
+func (c *consumer) Settle(ctx context.Context, results ...broker.Record) error {
 	b := c.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,6 +168,12 @@ func (c *consumer) Settle(_ context.Context, results ...broker.Record) error {
 		}
 		return err
 	}
+	for i := range results {
+		b.topics[results[i].Topic].marked = true
+	}
+	if b.broken(CancelledSettleHalf) && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if b.broken(PositionsLater) {
 		b.mu.Unlock()
 		time.Sleep(2 * time.Millisecond)
@@ -174,6 +192,9 @@ func (c *consumer) move() {
 	if !c.b.broken(SettleKeepsPositions) {
 		for _, topic := range c.topics {
 			for p, offset := range c.batch[topic] {
+				if c.b.broken(SettleMovesToEnd) {
+					offset = int64(len(c.b.topics[topic].logs[p]))
+				}
 				if g.owner[p] == c || c.b.broken(SplitsCoPartitions) {
 					g.positions[topic][p] = offset
 				}
@@ -214,7 +235,7 @@ func (c *consumer) Close(context.Context) error {
 	c.closed, c.batch = true, nil
 	c.g.members = slices.DeleteFunc(c.g.members, func(m *consumer) bool { return m == c })
 	for p, owner := range c.g.owner {
-		if owner == c && !b.broken(CloseKeepsPartitions) {
+		if owner == c && !b.broken(CloseKeepsPartitions) && !b.broken(PartitionsOrphaned) {
 			c.g.owner[p] = nil
 		}
 	}

@@ -12,6 +12,7 @@ const (
 	KeepsCallersBytes    Fault = "the caller's bytes are kept"
 	DropsRepeatedHeaders Fault = "only the first header of a name is kept"
 	PublishReorders      Fault = "Publish appends the call's records in reverse"
+	LosesRecords         Fault = "every hundredth record is lost"
 	TimeGoesBack         Fault = "Time goes back"
 	LimitTooLow          Fault = "the limit itself is too large"
 	LimitTooHigh         Fault = "one byte over the limit is taken"
@@ -31,6 +32,9 @@ const (
 	ReadToIncluded      Fault = "Read includes the position to"
 	ReadEndMoves        Fault = "Read to the end follows the end"
 	ReadMissesPartition Fault = "Read of all partitions leaves one out"
+	ReadsUnknownTopic   Fault = "an unknown topic reads as an empty one"
+	ReadCancelSkips     Fault = "a Next whose context ended skips records"
+	TimeExcluded        Fault = "At is behind the records of that time"
 	ReadersNotWoken     Fault = "a publish wakes nobody"
 	NextIgnoresMax      Fault = "Next returns more than max"
 )
@@ -39,13 +43,19 @@ const (
 const (
 	JoinsUnequalTopics  Fault = "topics of unequal partitions are joined"
 	IgnoresStart        Fault = "a new group always begins at the start"
+	EndAtFirstPoll      Fault = "a group from the end begins where the end is at its first Poll"
+	NewTopicAtEnd       Fault = "a topic that an old group adds begins at the end"
+	GroupsShared        Fault = "all groups are one"
 	JoinResetsPositions Fault = "Join moves positions that exist"
 	GroupsOnlyActive    Fault = "Groups leaves groups without members out"
 	LagStands           Fault = "lag does not fall"
 	LagWithoutMembers   Fault = "Lag names no members"
+	LagCountsMarkers    Fault = "lag counts what is no record, such as a transaction's marker"
 	SeeksActiveGroup    Fault = "Seek moves an active group"
 	SeekIgnored         Fault = "Seek does nothing"
 	SeekOnlyFirst       Fault = "Seek moves the first partition only"
+	SeekNeedsGroup      Fault = "Seek of a group that nobody joined does nothing"
+	SeeksUnknownTopic   Fault = "Seek in an unknown topic is no error"
 )
 
 // Polling.
@@ -55,6 +65,9 @@ const (
 	HugeNeverFits      Fault = "a record larger than Want.Bytes is never returned"
 	IgnoresWait        Fault = "Want.Wait is ignored"
 	IgnoresPause       Fault = "Want.Pause is ignored"
+	PollReorders       Fault = "Poll returns a batch in reverse"
+	WaitsTooLong       Fault = "a full batch waits for more"
+	CancelReturnsBatch Fault = "a Poll whose context ended returns what it has"
 	CancelSkips        Fault = "a Poll whose context ended skips records"
 	TopicsInTurn       Fault = "topics are taken in turn, not by age"
 	PollsOverOpenBatch Fault = "Poll with an open batch goes on"
@@ -64,6 +77,8 @@ const (
 const (
 	SettleLosesResults   Fault = "Settle loses a result"
 	SettleKeepsPositions Fault = "Settle publishes without moving the positions"
+	SettleMovesToEnd     Fault = "Settle moves past records that were not polled"
+	CancelledSettleHalf  Fault = "a Settle whose context ended publishes without moving"
 	PositionsLater       Fault = "positions move later than results appear"
 	ErrorClosesBatch     Fault = "a refused Settle moves past the batch"
 	SettleNeedsBatch     Fault = "Settle without a batch is refused"
@@ -82,6 +97,8 @@ const (
 	FencesOnce             Fault = "a zombie may settle when it tries again"
 	FencesBatchesOnly      Fault = "a zombie may settle without a batch"
 	CloseKeepsPartitions   Fault = "Close hands over only after the hand-over time"
+	PartitionsOrphaned     Fault = "the partitions of a member that closed stay without one"
+	TakesOverTooEarly      Fault = "the next owner of a partition begins one record too early"
 	EpochStands            Fault = "the epoch never changes"
 )
 

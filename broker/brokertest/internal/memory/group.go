@@ -65,6 +65,9 @@ func (b *Broker) Join(_ context.Context, name string, start broker.Position, top
 			if b.broken(IgnoresStart) {
 				start = broker.Start()
 			}
+			if b.broken(NewTopicAtEnd) && len(g.positions) > 0 {
+				start = broker.End()
+			}
 			g.positions[topic] = b.offsets(topic, start)
 		}
 	}
@@ -74,12 +77,16 @@ func (b *Broker) Join(_ context.Context, name string, start broker.Position, top
 	}
 	b.members++
 	c := &consumer{b: b, g: g, id: fmt.Sprintf("member-%d", b.members), topics: topics}
+	c.atEnd = start.IsEnd() && b.broken(EndAtFirstPoll)
 	g.members = append(g.members, c)
 	b.membersChanged(g)
 	return c, nil
 }
 
 func (b *Broker) group(name string) *group {
+	if b.broken(GroupsShared) {
+		name = "shared"
+	}
 	g := b.groups[name]
 	if g == nil {
 		g = &group{positions: make(map[string][]int64)}
@@ -92,7 +99,7 @@ func (b *Broker) offsets(name string, pos broker.Position) []int64 {
 	t := b.topics[name]
 	offsets := make([]int64, t.Partitions)
 	for p := range offsets {
-		offsets[p] = t.resolve(pos, p)
+		offsets[p] = b.resolve(t, pos, p)
 	}
 	return offsets
 }
@@ -119,7 +126,7 @@ func (b *Broker) rebalance(c *consumer) {
 			moved = true
 		case owner != nil && now.Before(g.since.Add(b.opts.HandoverTimeout)):
 			continue
-		case owner != nil && b.broken(SilentKeepPartitions):
+		case owner != nil && (b.broken(SilentKeepPartitions) || b.broken(PartitionsOrphaned)):
 			continue
 		case target == c:
 			if owner != nil {
@@ -127,6 +134,11 @@ func (b *Broker) rebalance(c *consumer) {
 			}
 			g.owner[p] = c
 			moved = true
+			if b.broken(TakesOverTooEarly) {
+				for _, topic := range c.topics {
+					g.positions[topic][p] = max(0, g.positions[topic][p]-1)
+				}
+			}
 		}
 	}
 	if moved {
@@ -164,6 +176,9 @@ func (b *Broker) Seek(_ context.Context, name, topic string, to broker.Position)
 	defer b.mu.Unlock()
 	if b.closed {
 		return broker.ErrClosed
+	}
+	if b.topics[topic] == nil && b.broken(SeeksUnknownTopic) || b.groups[name] == nil && b.broken(SeekNeedsGroup) {
+		return nil
 	}
 	if b.topics[topic] == nil {
 		return fmt.Errorf("seek %s in %s: %w", name, topic, broker.ErrUnknownTopic)
@@ -215,6 +230,9 @@ func (b *Broker) Lag(_ context.Context, name string) ([]broker.Lag, error) {
 			lag := broker.Lag{Topic: topic, Partition: int32(p), Position: position, End: end, Lag: end - position}
 			if b.broken(LagStands) {
 				lag.Lag = end
+			}
+			if b.broken(LagCountsMarkers) && b.topics[topic].marked {
+				lag.Lag++
 			}
 			if p < len(g.owner) && g.owner[p] != nil && !b.broken(LagWithoutMembers) {
 				lag.Member = g.owner[p].id

@@ -33,6 +33,9 @@ func (b *Broker) Read(_ context.Context, name string, partition int32, from, to 
 		return nil, broker.ErrClosed
 	}
 	t := b.topics[name]
+	if t == nil && b.broken(ReadsUnknownTopic) {
+		return &reader{b: b, t: &topic{}}, nil
+	}
 	if t == nil {
 		return nil, fmt.Errorf("read %s: %w", name, broker.ErrUnknownTopic)
 	}
@@ -47,7 +50,7 @@ func (b *Broker) Read(_ context.Context, name string, partition int32, from, to 
 		if partition != broker.AllPartitions && int(partition) != p {
 			continue
 		}
-		c := cursor{p, t.resolve(from, p), t.resolve(to, p)}
+		c := cursor{p, b.resolve(t, from, p), b.resolve(t, to, p)}
 		if b.broken(ReadFromOffByOne) && !from.IsStart() {
 			c.next++
 		}
@@ -75,6 +78,9 @@ func (r *reader) Next(ctx context.Context, most int) ([]broker.Record, error) {
 			return nil, broker.ErrClosed
 		}
 		if ctx.Err() != nil {
+			if b.broken(ReadCancelSkips) {
+				r.take(1)
+			}
 			return nil, ctx.Err()
 		}
 		if records := r.take(most); len(records) > 0 {

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package brokertest
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/millrace-ml/millrace/broker/brokertest/internal/memory"
+)
+
+// catches says which property must notice which fault, and with what words.
+var catches = []struct {
+	property string
+	fault    memory.Fault
+	verdict  string
+}{
+	{"Publish/keeps what a record carries", memory.DropsRepeatedHeaders, "5 headers became 3"},
+	{"Publish/does not keep the caller's bytes", memory.KeepsCallersBytes, "changed with the caller's bytes"},
+	{"Publish/takes a record at the limit", memory.LimitTooLow, "too large"},
+	{"Publish/refuses a record over the limit and writes nothing", memory.LimitTooHigh, "succeeded"},
+	{"Publish/refuses a record over the limit and writes nothing", memory.HalfWritten, "after a refused publish"},
+	{"Publish/puts equal keys where PartitionOf says", memory.WrongPartitioner, "PartitionOf says"},
+	{"Publish/puts a pinned record where it says", memory.IgnoresPin, "pinned to partition"},
+	{"Publish/keeps the order of a key", memory.PublishReorders, "reordered"},
+	{"Publish/lets time never go back in a partition", memory.TimeGoesBack, "time goes back"},
+	{"Publish/refuses an unknown topic", memory.CreatesUnknownTopic, "succeeded"},
+	{"Publish/loses nothing of many publishers at once", memory.LosesRecords, "lost: key"},
+	{"Topics/are created once", memory.CreateEmptiesTopic, "after creating the topic again"},
+	{"Topics/keep their number of partitions", memory.IgnoresTopicConflict, "succeeded"},
+	{"Topics/take another retention over", memory.KeepsOldRetention, "Retention:"},
+	{"Topics/have valid names", memory.TakesAnyName, "succeeded"},
+	{"Topics/are described as they are", memory.UnsortedTopics, "not sorted"},
+	{"Topics/are described as they are", memory.EndOffByOne, "are 4 records, want 5"},
+	{"Read/begins and ends where it says", memory.ReadFromOffByOne, "read from an offset"},
+	{"Read/begins and ends where it says", memory.ReadToIncluded, "read to an offset"},
+	{"Read/finds records by time", memory.TimeExcluded, "read from a time"},
+	{"Read/reads all partitions", memory.ReadMissesPartition, "read all partitions"},
+	{"Read/ends where the topic ended when it began", memory.ReadEndMoves, "too late"},
+	{"Read/returns at most max records", memory.NextIgnoresMax, "Next(3) returned 20"},
+	{"Read/waits for more when it is for ever", memory.ReadersNotWoken, "not woken by a publish"},
+	{"Read/loses nothing when its context ends", memory.ReadCancelSkips, "after a context ended"},
+	{"Read/refuses an unknown topic", memory.ReadsUnknownTopic, "succeeded"},
+	{"Join/begins a new group where it says", memory.IgnoresStart, "a group from the end"},
+	{"Join/begins a new group at a time", memory.IgnoresStart, "a group from a time"},
+	{"Join/fixes the end when it joins", memory.EndAtFirstPoll, "poll: context deadline exceeded"},
+	{"Join/lets existing positions win", memory.JoinResetsPositions, "after joining again"},
+	{"Join/gives a new topic of an old group its start", memory.NewTopicAtEnd, "poll: context deadline exceeded"},
+	{"Join/refuses topics that do not fit", memory.JoinsUnequalTopics, "succeeded"},
+	{"Groups/read independently of each other", memory.GroupsShared, ""},
+	{"Groups/are named while they have members or positions", memory.GroupsOnlyActive, "is not named"},
+	{"Lag/is true at each step", memory.LagStands, "after a settle"},
+	{"Lag/names the members", memory.LagWithoutMembers, "Lag names \"\""},
+	{"Lag/is zero after everything is settled downstream", memory.LagCountsMarkers, "lag is 0"},
+	{"Seek/moves to start, end, offset and time", memory.SeekIgnored, "after a seek to start"},
+	{"Seek/moves to start, end, offset and time", memory.TimeExcluded, "after a seek to 20"},
+	{"Seek/moves one topic of a group only", memory.SeekOnlyFirst, "are 1 and 0, want 2 and 0"},
+	{"Seek/is refused while the group has members", memory.SeeksActiveGroup, "succeeded"},
+	{"Seek/gives a new group its positions", memory.SeekNeedsGroup, "is not named"},
+	{"Seek/refuses an unknown topic", memory.SeeksUnknownTopic, "succeeded"},
+	{"Seek/replays the same records", memory.SeekOnlyFirst, "poll: context deadline exceeded"},
+	{"Poll/returns each partition in order", memory.PollReorders, "comes after"},
+	{"Poll/returns at most Want.Records", memory.IgnoresWantRecords, "Want.Records is 1"},
+	{"Poll/returns about Want.Bytes", memory.IgnoresWantBytes, "Want.Bytes is 10000"},
+	{"Poll/returns one record however large", memory.HugeNeverFits, "poll: context deadline exceeded"},
+	{"Poll/waits for more as long as Want.Wait", memory.IgnoresWait, "returned 1 records, want 3"},
+	{"Poll/stops waiting when it has enough", memory.WaitsTooLong, "waits for more than it may return"},
+	{"Poll/takes nothing from paused partitions", memory.IgnoresPause, "with the others paused"},
+	{"Poll/blocks until there is a record", memory.ReadersNotWoken, "not woken by a publish"},
+	{"Poll/skips nothing when its context ends", memory.CancelSkips, "poll: context deadline exceeded"},
+	{"Poll/skips nothing when its context ends while it waits", memory.CancelSkips, "poll: context deadline exceeded"},
+	{"Poll/skips nothing when its context ends while it waits", memory.CancelReturnsBatch, "returned 1 records and <nil>"},
+	{"Poll/returns the oldest record of all topics first", memory.TopicsInTurn, "three topics"},
+	{"Poll/panics over an open batch", memory.PollsOverOpenBatch, "did not panic"},
+	{"Settle/publishes the results and moves the group", memory.SettleLosesResults, "tell of 0 records, want 6"},
+	{"Settle/publishes the results and moves the group", memory.SettleKeepsPositions, "the lag is 6"},
+	{"Settle/moves past the polled batch only", memory.SettleMovesToEnd, "poll: context deadline exceeded"},
+	{"Settle/puts results where Publish would", memory.WrongPartitioner, "is in partition"},
+	{"Settle/shows results and positions together", memory.PositionsLater, "but then the group was only past"},
+	{"Settle/publishes without a batch", memory.SettleNeedsBatch, "no batch"},
+	{"Settle/leaves the batch open when a result is too large", memory.HalfWritten, "after a refused settle"},
+	{"Settle/leaves the batch open when a result is too large", memory.ErrorClosesBatch, "a refused settle moved the group"},
+	{"Settle/leaves the batch open when a topic is unknown", memory.ErrorClosesBatch, "a refused settle moved the group"},
+	{"Settle/takes place once when it is called again", memory.CancelledSettleHalf, "results: got"},
+	{"Settle/publishes tens of thousands of results", memory.LargeSettleTruncated, "lost: key"},
+	{"Rewind/returns the same records again", memory.RewindLoses, "after rewinding everything the lag is"},
+	{"Close/forgets the batch", memory.CloseSkipsBatch, "after closing with an open batch"},
+	{"Rebalance/shares the partitions of all topics alike", memory.SplitsCoPartitions, "the member is assigned"},
+	{"Rebalance/shares the partitions of all topics alike", memory.EpochStands, "the epoch is still"},
+	{"Rebalance/lets a spare member take over", memory.PartitionsOrphaned, "waited 30s in vain"},
+	{"Rebalance/waits for an open batch", memory.StealsOpenBatches, "the hand-over time is"},
+	{"Rebalance/hands over at once when a member closes", memory.CloseKeepsPartitions, "not once in ten attempts"},
+	{"Rebalance/fences a silent member with a batch", memory.IgnoresFencing, "succeeded"},
+	{"Rebalance/fences a silent member with a batch", memory.FencesOnce, "succeeded"},
+	{"Rebalance/fences a silent member with a batch", memory.SilentKeepPartitions, "poll: context deadline exceeded"},
+	{"Rebalance/fences a silent member with a batch", memory.EpochStands, "the epoch is still"},
+	{"Rebalance/fences a silent member without a batch", memory.FencesBatchesOnly, "succeeded"},
+	{"Rebalance/keeps every key in order while members come and go", memory.ReordersAfterRebalance, "reordered"},
+	{"Rebalance/keeps every key in order while members come and go", memory.TakesOverTooEarly, "duplicated"},
+	{"Rebalance/keeps every key in order while members come and go", memory.CloseSkipsBatch, "lost"},
+	{"Restart/keeps what was acknowledged", memory.ForgetsPublishInCrash, "after a restart there are"},
+	{"Restart/keeps what was acknowledged", memory.ForgetsSettleInCrash, "the lag is as before the restart"},
+	{"Restart/keeps settles whole under load", memory.ForgetsPublishInCrash, "lost"},
+	{"Restart/keeps settles whole under load", memory.ForgetsSettleInCrash, "duplicated"},
+	{"Full disk/is an error until there is room", memory.SilentlyFull, "publishing to a full disk is an error"},
+	{"Full disk/is an error until there is room", memory.NeverHeals, "when there is room"},
+	{"Full disk/is an error until there is room", memory.ErrorClosesBatch, "the lag is 1, want 2"},
+	{"Broker Close/wakes blocked calls", memory.CloseLeavesBlocked, "is still blocked"},
+	{"Broker Close/leaves nothing that works", memory.WorksAfterClose, "Publish after Close succeeded"},
+	{"Load/a pipeline of groups with publishers and observers", memory.PublishReorders, "reordered"},
+}
+
+// A property that no broken broker has ever failed proves nothing.
+func TestEveryPropertyCatchesItsFault(t *testing.T) {
+	caught := make(map[string]bool)
+	for _, c := range catches {
+		caught[c.property] = true
+		t.Run(c.property+"/"+string(c.fault), func(t *testing.T) {
+			t.Parallel()
+			check := propertyNamed(t, c.property).check
+			// A bubble's clock: what waits in vain does so in no time.
+			synctest.Test(t, func(t *testing.T) {
+				r := &recorder{TB: t}
+				r.run(check, func(tb testing.TB) *Harness { return newMemory(tb, c.fault) })
+				if !r.Failed() {
+					t.Fatal("a broken broker passed")
+				}
+				if !strings.Contains(r.verdict(), c.verdict) {
+					t.Fatalf("the verdict is not about the fault: it lacks %q:\n%s", c.verdict, r.verdict())
+				}
+			})
+		})
+	}
+	for _, p := range properties() {
+		if !caught[p.name] {
+			t.Errorf("no fault is known that property %q catches", p.name)
+		}
+	}
+}
+
+func propertyNamed(t *testing.T, name string) property {
+	t.Helper()
+	for _, p := range properties() {
+		if p.name == name {
+			return p
+		}
+	}
+	t.Fatalf("no property is named %q", name)
+	return property{}
+}
