@@ -47,7 +47,7 @@ func (b *Broker) Publish(ctx context.Context, records ...broker.Record) error {
 			size += records[n].Size()
 			n++
 		}
-		if err := b.commit(records[:n], nil); err != nil {
+		if err := b.commit(records[:n], nil, justReveal); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 		records = records[n:]
@@ -83,11 +83,12 @@ type position struct {
 	offset int64
 }
 
-// commit appends records that were checked and stores positions, as one unit,
-// and returns when both are durable and the records visible. Error: ErrFull,
-// with nothing changed, or the broker's failure.
-func (b *Broker) commit(records []broker.Record, positions []position) error {
+// commit appends records that were checked and stores positions, as one unit.
+// When both are durable it calls settled, which makes the records visible by
+// calling reveal. Error: ErrFull, with nothing changed, or the broker's failure.
+func (b *Broker) commit(records []broker.Record, positions []position, settled func(reveal func())) error {
 	if len(records) == 0 && len(positions) == 0 {
+		settled(func() {})
 		return nil
 	}
 	a, _ := b.appenders.Get().(*appender)
@@ -112,10 +113,17 @@ func (b *Broker) commit(records []broker.Record, positions []position) error {
 	if err := b.awaitSync(batch); err != nil {
 		return err
 	}
+	settled(a.reveal)
+	return batch.Close()
+}
+
+// justReveal is what a commit without positions does when it is durable.
+func justReveal(reveal func()) { reveal() }
+
+func (a *appender) reveal() {
 	for i := range a.slots {
 		a.slots[i].p.reveal(a.slots[i].end)
 	}
-	return batch.Close()
 }
 
 // appender is the memory of one commit, used again by later ones.

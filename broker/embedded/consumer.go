@@ -232,8 +232,8 @@ func (c *consumer) Settle(ctx context.Context, results ...broker.Record) error {
 			}
 		}
 	}
-	err := c.b.commit(results, c.moves)
-	c.endSettle(err == nil)
+	err := c.b.commit(results, c.moves, c.settled)
+	c.endSettle()
 	if err != nil {
 		return fmt.Errorf("settle %s: %w", c.g.name, err)
 	}
@@ -251,18 +251,24 @@ func (c *consumer) beginSettle() error {
 	return nil
 }
 
-func (c *consumer) endSettle(done bool) {
+// settled shows results and positions together: who sees one of them and then
+// asks for the other finds it, because positions are read under the same lock.
+func (c *consumer) settled(reveal func()) {
+	c.g.mu.Lock()
+	reveal()
+	c.g.moved(c.moves)
+	c.g.mu.Unlock()
+	c.open = false
+	for _, cur := range c.fetcher.cursors {
+		cur.from = cur.next
+	}
+}
+
+func (c *consumer) endSettle() {
 	g := c.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.settling = false
-	if done {
-		g.moved(c.moves)
-		c.open = false
-		for _, cur := range c.fetcher.cursors {
-			cur.from = cur.next
-		}
-	}
 	if c.overdue {
 		c.overdue = false
 		g.takeOverdue()

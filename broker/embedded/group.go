@@ -172,11 +172,7 @@ func (g *group) begin(topics []*topic, start broker.Position) error {
 
 // move stores positions and takes them over. The caller holds g.mu.
 func (g *group) move(moves []position) error {
-	if err := g.b.commit(nil, moves); err != nil {
-		return err
-	}
-	g.moved(moves)
-	return nil
+	return g.b.commit(nil, moves, func(func()) { g.moved(moves) })
 }
 
 func (g *group) moved(moves []position) {

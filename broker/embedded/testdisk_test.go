@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if runChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// quiet is for tests in which the log fails on purpose.
+var quiet = slog.New(slog.DiscardHandler)
+
+// testDisk is a disk in memory whose power can be cut and which can be full.
+type testDisk struct {
+	*vfs.MemFS
+	room  atomic.Int64 // bytes that are free
+	total uint64
+
+	power sync.RWMutex // held for writing to cut the power
+	dead  bool
+}
+
+func newTestDisk() *testDisk { return diskOn(vfs.NewCrashableMem()) }
+
+func diskOn(mem *vfs.MemFS) *testDisk {
+	d := &testDisk{MemFS: mem, total: 1 << 40}
+	d.room.Store(1 << 40)
+	return d
+}
+
+// cut ends the disk and returns what a power cut leaves of it: all that was
+// synced, and of the rest every block with the given probability.
+func (d *testDisk) cut(unsyncedPercent int, rng *rand.Rand) *testDisk {
+	d.power.Lock()
+	defer d.power.Unlock()
+	d.dead = true
+	return diskOn(d.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rng}))
+}
+
+// do runs an operation that changes the disk, if there is power.
+func (d *testDisk) do(f func() error) error {
+	d.power.RLock()
+	defer d.power.RUnlock()
+	if d.dead {
+		return syscall.EIO
+	}
+	return f()
+}
+
+func (d *testDisk) Unwrap() vfs.FS { return d.MemFS }
+
+func (d *testDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	free := uint64(max(0, d.room.Load()))
+	return vfs.DiskUsage{AvailBytes: free, TotalBytes: d.total, UsedBytes: d.total - free}, nil
+}
+
+func (d *testDisk) Create(name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
+	err = d.do(func() error {
+		d.free(name)
+		f, err = d.MemFS.Create(name, c)
+		return err
+	})
+	return &testFile{f, d}, err
+}
+
+func (d *testDisk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
+	err = d.do(func() error {
+		f, err = d.MemFS.ReuseForWrite(old, name, c)
+		return err
+	})
+	return &testFile{f, d}, err
+}
+
+func (d *testDisk) Remove(name string) error {
+	return d.do(func() error {
+		d.free(name)
+		return d.MemFS.Remove(name)
+	})
+}
+
+func (d *testDisk) free(name string) {
+	if info, err := d.Stat(name); err == nil {
+		d.room.Add(info.Size())
+	}
+}
+
+type testFile struct {
+	vfs.File
+	disk *testDisk
+}
+
+func (f *testFile) Write(p []byte) (n int, err error) {
+	err = f.disk.do(func() error {
+		fits := len(p)
+		if left := f.disk.room.Add(-int64(len(p))); left < 0 {
+			fits = int(max(0, int64(len(p))+left))
+			f.disk.room.Add(int64(len(p) - fits))
+		}
+		if n, err = f.File.Write(p[:fits]); err == nil && n < len(p) {
+			err = syscall.ENOSPC
+		}
+		return err
+	})
+	return n, err
+}
+
+func (f *testFile) Sync() error     { return f.disk.do(f.File.Sync) }
+func (f *testFile) SyncData() error { return f.disk.do(f.File.SyncData) }
+func (f *testFile) SyncTo(n int64) (full bool, err error) {
+	err = f.disk.do(func() error { full, err = f.File.SyncTo(n); return err })
+	return full, err
+}
+
+// open opens a broker on the disk for the time of the test.
+func (d *testDisk) open(t testing.TB, o Options) *Broker {
+	t.Helper()
+	o.FS = d
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	b, err := Open("data", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
