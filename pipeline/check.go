@@ -91,9 +91,7 @@ func (c *checker) check(known Known) {
 }
 
 func (c *checker) checkNames() {
-	if c.p.Name != "" || c.has("name") {
-		c.checkName("name", "the pipeline's name", c.p.Name)
-	}
+	c.checkName("name", "a pipeline", c.p.Name)
 	for _, t := range c.g.declared {
 		c.checkKey(path("topics", t), "topic", t, 0)
 	}
@@ -107,27 +105,13 @@ func (c *checker) checkNames() {
 				"%s is a service and a gather", c.src.show(g))
 		}
 	}
-	for _, s := range c.g.services {
-		for i, t := range c.p.Services[s].From {
-			c.checkName(c.itemPath(path("services", s, "from"), i), "a topic", t)
+	for _, u := range c.everyUser() {
+		for _, r := range c.readings(u) {
+			c.checkName(r.at, "a topic", r.topic)
 		}
-		if c.has(path("services", s, "to")) {
-			c.checkName(path("services", s, "to"), "a topic", c.p.Services[s].To)
-		}
+		c.checkName(pathOf(u, "to"), "a topic", c.to(u))
 	}
-	for _, g := range c.g.gathers {
-		gather := c.p.Gather[g]
-		for i, t := range gather.From {
-			c.checkName(c.itemPath(path("gather", g, "from"), i), "a topic", t)
-		}
-		if c.has(path("gather", g, "of")) {
-			c.checkName(path("gather", g, "of"), "a topic", gather.Of)
-		}
-		if c.has(path("gather", g, "to")) {
-			c.checkName(path("gather", g, "to"), "a topic", gather.To)
-		}
-	}
-	if len(c.p.Services) == 0 && c.has("services") {
+	if c.p.Services != nil && len(c.p.Services) == 0 {
 		c.errorf(c.src.key("services"), "add one: NAME: {from: TOPIC, to: TOPIC, model: {builtin: MODEL}}", "there are no services")
 	}
 }
@@ -148,16 +132,14 @@ func (c *checker) itemPath(at string, i int) string {
 
 func (c *checker) checkKey(at, what, name string, reserve int) {
 	if badName(name) || len(name)+reserve > maxName {
-		c.errorf(c.src.key(at), nameHint(name, maxName-reserve), "%s is not a name for a %s", quote(name), what)
+		c.errorf(c.src.key(at), nameHint(name, maxName-reserve), "a %s cannot be called %s", what, quote(name))
 	}
 }
 
+// checkName looks at a name that stands as a value. An empty one is missing or
+// could not be read, which the decoder has reported.
 func (c *checker) checkName(at, what, name string) {
-	if !badName(name) {
-		return
-	}
-	if name == "" {
-		c.errorf(c.src.value(at), "", "%s is empty", dotted(at))
+	if name == "" || !badName(name) {
 		return
 	}
 	shown := quote(name)
@@ -165,7 +147,7 @@ func (c *checker) checkName(at, what, name string) {
 		shown = written
 		name = written // its letters are not for the hint either
 	}
-	c.errorf(c.src.value(at), nameHint(name, maxName), "%s is not a name for %s", shown, what)
+	c.errorf(c.src.value(at), nameHint(name, maxName), "%s cannot be called %s", what, shown)
 }
 
 // maxName is the longest name that broker.ValidName allows.
@@ -209,10 +191,7 @@ func (c *checker) checkStarts() {
 }
 
 func (c *checker) checkStart(at, start string) {
-	if start == "" && !c.has(at) {
-		return
-	}
-	if start == "beginning" || start == "end" {
+	if start == "" || start == "beginning" || start == "end" {
 		return
 	}
 	if age, err := broker.ParseDuration(start); err == nil && age > 0 {
@@ -237,7 +216,7 @@ func (c *checker) checkModels(known Known) {
 	for _, s := range c.g.services {
 		builtin := c.p.Services[s].Model.Builtin
 		at := path("services", s, "model", "builtin")
-		if !c.has(at) && builtin == "" || slices.Contains(known.Builtins, builtin) {
+		if builtin == "" || slices.Contains(known.Builtins, builtin) {
 			continue
 		}
 		hint := ""

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 )
 
 // decoder fills the structs of a Pipeline from a YAML tree, by their tags. It
@@ -133,7 +132,7 @@ func isReference(n ast.Node) bool {
 func (d *decoder) decodeStruct(at string, n ast.Node, v reflect.Value) {
 	entries, ok := pairs(n)
 	if _, null := n.(*ast.NullNode); !ok && !null {
-		d.wrongKind(at, n, "a mapping", "write its fields: "+strings.Join(fieldNames(v.Type()), ", "))
+		d.wrongKind(at, n, "a mapping", mappingHint(v.Type(), n))
 		return
 	}
 	fields := fieldsOf(v.Type())
@@ -166,12 +165,25 @@ func (d *decoder) decodeStruct(at string, n ast.Node, v reflect.Value) {
 	}
 }
 
+// mappingHint says what to write instead of a node that should be a mapping. A
+// word where only one field is needed is likely that field's value.
+func mappingHint(t reflect.Type, n ast.Node) string {
+	var required []string
+	for _, name := range fieldNames(t) {
+		if fieldsOf(t)[name].required {
+			required = append(required, name)
+		}
+	}
+	if s, ok := n.(*ast.StringNode); ok && len(required) == 1 {
+		return fmt.Sprintf("write {%s: %s}", required[0], quoteOdd(s.Value))
+	}
+	return "write its fields: " + strings.Join(fieldNames(t), ", ")
+}
+
 // decodeStructs fills a map of name to struct.
 func (d *decoder) decodeStructs(at string, n ast.Node, v reflect.Value) {
 	entries, ok := pairs(n)
-	if _, null := n.(*ast.NullNode); null {
-		return
-	} else if !ok {
+	if _, null := n.(*ast.NullNode); !ok && !null {
 		d.wrongKind(at, n, "a mapping of names", "write a name, a colon, and its fields in braces")
 		return
 	}
@@ -231,6 +243,10 @@ func (d *decoder) decodeList(at string, n ast.Node, v reflect.Value) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
 		d.wrongKind(at, n, "a list", "write it in brackets: [a, b]")
+		return
+	}
+	if len(list.Values) == 0 {
+		d.errorf(d.src.value(at), "name at least one topic", "%s is an empty list", dotted(at))
 		return
 	}
 	names := reflect.MakeSlice(v.Type(), 0, len(list.Values))
@@ -324,6 +340,10 @@ func (d *decoder) text(at string, n ast.Node, want string) (string, bool) {
 	switch n.(type) {
 	case *ast.StringNode, *ast.LiteralNode:
 		s, ok := d.scalar(at, n)
+		if ok && s.text == "" {
+			d.errorf(d.src.value(at), "", "%s is empty", dotted(at))
+			ok = false
+		}
 		if ok {
 			d.hide(s, s.text)
 		}
@@ -410,101 +430,4 @@ func inside(at string) string {
 		return ""
 	}
 	return " in " + dotted(at)
-}
-
-// decodeOptions fills the free-form settings of a model. Values are what
-// encoding/json would make of them, but for whole numbers, which are int.
-func (d *decoder) decodeOptions(at string, n ast.Node, v reflect.Value) {
-	if _, null := n.(*ast.NullNode); null {
-		return
-	}
-	if _, ok := pairs(n); !ok {
-		d.wrongKind(at, n, "a mapping", "write the options in braces: {name: value}")
-		return
-	}
-	if options, ok := d.free(at, n).(map[string]any); ok && len(options) > 0 {
-		v.Set(reflect.ValueOf(options))
-	}
-}
-
-// free decodes a node that may be anything.
-func (d *decoder) free(at string, n ast.Node) any {
-	switch n := n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		nodes, _ := pairs(n)
-		m := make(map[string]any, len(nodes))
-		for _, e := range d.index(nodes) {
-			m[e.key] = d.freeChild(join(at, e.key), e.value)
-		}
-		return m
-	case *ast.SequenceNode:
-		list := make([]any, 0, len(n.Values))
-		for i, item := range n.Values {
-			list = append(list, d.freeChild(join(at, strconv.Itoa(i)), item))
-		}
-		return list
-	case *ast.NullNode:
-		return nil
-	case *ast.BoolNode:
-		return n.Value
-	case *ast.IntegerNode:
-		switch i := n.Value.(type) {
-		case int64:
-			return int(i)
-		case uint64:
-			if i <= math.MaxInt {
-				return int(i)
-			}
-		}
-		d.errorf(d.src.value(at), "", "%s: the number is too large", dotted(at))
-	case *ast.FloatNode:
-		return n.Value
-	case *ast.StringNode:
-		s, ok := d.expand(at, n, n.Value)
-		if ok && s.variable && isPlain(n) {
-			return typed(s.text)
-		}
-		return s.text
-	case *ast.LiteralNode:
-		s, _ := d.expand(at, n, n.Value.Value)
-		return s.text
-	default:
-		d.errorf(d.src.value(at), "", "%s cannot be %s", dotted(at), kindOf(n))
-	}
-	return nil
-}
-
-func (d *decoder) freeChild(at string, n ast.Node) any {
-	n, ok := d.enter(n)
-	if !ok {
-		return nil
-	}
-	defer d.leave()
-	d.src.values[at] = spotOf(n)
-	return d.free(at, n)
-}
-
-func isPlain(n *ast.StringNode) bool {
-	return n.Token.Type != token.DoubleQuoteType && n.Token.Type != token.SingleQuoteType
-}
-
-// typed gives what a variable stands for the type that it would have if it were
-// written in the file without quotes.
-func typed(s string) any {
-	switch s {
-	case "true":
-		return true
-	case "false":
-		return false
-	}
-	if i, err := strconv.Atoi(s); err == nil {
-		return i
-	}
-	// Only what looks like a number: ParseFloat also takes "inf" and "nan".
-	if strings.Trim(s, "0123456789+-.eE") == "" {
-		if f, err := strconv.ParseFloat(s, 64); err == nil {
-			return f
-		}
-	}
-	return s
 }

@@ -82,14 +82,14 @@ func (c *checker) readings(u User) []reading {
 
 func (c *checker) checkReaders() {
 	for _, u := range c.everyUser() {
-		if at := pathOf(u, "from"); c.has(at) && len(c.readings(u)) == 0 ||
-			u.Gather && c.has(at) && len(c.p.Gather[u.Name].From) == 0 {
-			c.errorf(c.src.value(at), "name at least one topic", "%s reads nothing", c.call(u))
-		}
 		seen := map[string]bool{}
 		for _, r := range c.readings(u) {
 			if badName(r.topic) {
 				continue // was reported
+			}
+			if u.Gather && r.topic == c.p.Gather[u.Name].Of && len(seen) > 0 {
+				c.errorf(c.src.value(r.at), "name results that descend from it", "topic %s is what %s answers; it is no part of the answer", c.src.show(r.topic), c.call(u))
+				continue
 			}
 			if seen[r.topic] {
 				c.errorf(c.src.value(r.at), "name each topic once", "%s reads topic %s twice", c.call(u), c.src.show(r.topic))
