@@ -28,9 +28,13 @@ type constructor func(o *options, dir string) (model.Model, error)
 // constructors is the table of all models: one line each, never changed.
 func constructors() map[string]constructor {
 	return map[string]constructor{
-		"identity": newIdentity,
-		"keywords": newKeywords,
-		"tagger":   newTagger,
+		"classifier": newClassifier,
+		"embedder":   newEmbedder,
+		"identity":   newIdentity,
+		"keywords":   newKeywords,
+		"nearest":    newNearest,
+		"sentiment":  newSentiment,
+		"tagger":     newTagger,
 	}
 }
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/text/embed"
+	"github.com/millrace-ml/millrace/text/nearest"
+)
+
+// nearestModel tells which items of a file a vector of the embedder is nearest
+// to, such as the help-checklists that suit a ticket.
+type nearestModel struct {
+	name  string
+	top   int
+	index *nearest.Index
+	// quoted holds `{"id":…,"title":…,"score":` for each item.
+	quoted [][]byte
+	pool   sync.Pool // of *finding
+}
+
+type finding struct {
+	vector  []float32
+	matches []nearest.Match
+}
+
+// item is what the model reads of an item in the file; other fields are for
+// whoever shows it.
+type item struct {
+	ID       string   `yaml:"id"`
+	Title    string   `yaml:"title"`
+	Symptoms []string `yaml:"symptoms"`
+	Steps    []string `yaml:"steps"`
+}
+
+// newNearest reads the options
+//
+//	items:     a YAML file, a list of items with id, title, symptoms and steps
+//	top:       how many matches to give at most (default 3)
+//	threshold: the score below which nothing is given
+func newNearest(o *options, dir string) (model.Model, error) {
+	path := o.file("items", dir)
+	m := &nearestModel{top: o.integer("top", 3, 1, 1000)}
+	scoring := nearest.DefaultOptions()
+	scoring.Threshold = o.number("threshold", scoring.Threshold, -1, 1)
+	if o.problem() != nil {
+		return nil, o.problem()
+	}
+	if path == "" {
+		return nil, errors.New("option items is missing: it names the YAML file of the items to find")
+	}
+	content, items, err := readItems(path)
+	if err != nil {
+		return nil, fmt.Errorf("option items: %w", err)
+	}
+	if m.index, err = indexOf(items, scoring); err != nil {
+		return nil, fmt.Errorf("option items: %s: %w", path, err)
+	}
+	for _, it := range items {
+		q := appendString([]byte(`{"id":`), it.ID)
+		q = appendString(append(q, `,"title":`...), it.Title)
+		m.quoted = append(m.quoted, append(q, `,"score":`...))
+	}
+	m.name = version("nearest@1", string(content), fmt.Sprint(m.top, scoring))
+	m.pool.New = func() any { return &finding{vector: make([]float32, m.index.Dim())} }
+	return m, nil
+}
+
+func readItems(path string) ([]byte, []item, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var items []item
+	if err := yaml.Unmarshal(content, &items); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	seen := map[string]bool{}
+	for n, it := range items {
+		switch {
+		case it.ID == "":
+			return nil, nil, fmt.Errorf("%s: item %d has no id", path, n+1)
+		case seen[it.ID]:
+			return nil, nil, fmt.Errorf("%s: item %d: the id %q is there twice", path, n+1, it.ID)
+		case it.Title == "" && len(it.Symptoms) == 0 && len(it.Steps) == 0:
+			return nil, nil, fmt.Errorf("%s: item %q has no title, symptoms or steps to find it by", path, it.ID)
+		}
+		seen[it.ID] = true
+	}
+	return content, items, nil
+}
+
+// indexOf embeds every text of every item.
+func indexOf(items []item, o nearest.Options) (*nearest.Index, error) {
+	known := make([]nearest.Item, len(items))
+	for i, it := range items {
+		known[i] = nearest.Describe(embed.Default(), it.ID, it.Title, it.Symptoms, it.Steps)
+	}
+	return nearest.New(known, embed.Default().Dim(), o)
+}
+
+func (m *nearestModel) Name() string { return m.name }
+
+func (m *nearestModel) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+	work := m.pool.Get().(*finding)
+	defer m.pool.Put(work)
+	out := newOutput(len(items))
+	for i := range items {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err := readVector(work.vector, items[i].Value)
+		if err == nil {
+			work.matches = m.index.Search(work.matches[:0], work.vector, m.top)
+			out.buf = m.appendMatches(out.buf, work.matches)
+		}
+		out.end(err)
+	}
+	return out.answers(), nil
+}
+
+// appendMatches appends {"matches":[{"id","title","score"}]}.
+func (m *nearestModel) appendMatches(dst []byte, matches []nearest.Match) []byte {
+	dst = append(dst, `{"matches":[`...)
+	for i, match := range matches {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, m.quoted[match.Item]...)
+		dst = appendFloat(dst, match.Score, scoreDecimals)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}"...)
+}

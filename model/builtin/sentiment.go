@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package builtin
+
+import (
+	"context"
+	"sync"
+
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/text/sentiment"
+)
+
+// sentimentModel tells the sentiment of a text.
+type sentimentModel struct {
+	labeller
+	name  string
+	field string
+	model *sentiment.Model
+	pool  sync.Pool // of *judging
+}
+
+type judging struct {
+	texts         texts
+	probabilities []float64
+}
+
+// newSentiment reads the options
+//
+//	field:   the ticket's field that holds the text (default: text)
+//	weights: a file that "millrace train sentiment" made
+func newSentiment(o *options, dir string) (model.Model, error) {
+	m := &sentimentModel{field: o.text("field", "text")}
+	var settings []string
+	var err error
+	m.model, settings, err = loadWeights(o, dir, sentiment.English, sentiment.Load)
+	if err != nil {
+		return nil, err
+	}
+	m.name = version("sentiment@1", settings...)
+	m.labeller = newLabeller(m.model.Labels())
+	m.pool.New = func() any { return new(judging) }
+	return m, nil
+}
+
+func (m *sentimentModel) Name() string { return m.name }
+
+func (m *sentimentModel) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+	work := m.pool.Get().(*judging)
+	defer func() {
+		if work.texts.small() {
+			m.pool.Put(work)
+		}
+	}()
+	work.texts.read(items, m.field)
+	out := newOutput(len(items))
+	for i := range items {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		text, err := work.texts.text(i)
+		if err == nil {
+			var best int
+			work.probabilities, best = m.model.Predict(work.probabilities[:0], text)
+			out.buf = m.append(out.buf, work.probabilities, best)
+		}
+		out.end(err)
+	}
+	return out.answers(), nil
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nearest finds which of some hundreds of known items a vector is most
+// like, and says so when it is like none.
+//
+// The one idea: an item is not one text but several (its title, its symptoms),
+// and a message is usually like one of them. So an item has many vectors, and
+// its score is a blend of the best of them and of their mean: the best finds the
+// item, the mean keeps a single odd sentence from winning.
+//
+// Search is exact: it compares with every vector, which for a few thousand of
+// them is faster than an index, and never wrong.
+package nearest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/millrace-ml/millrace/text/embed"
+)
+
+// Item is something to be found.
+type Item struct {
+	ID, Title string
+	// Vectors are the item's views, each of the index's dimension. They are scaled
+	// to length one.
+	Vectors [][]float32
+}
+
+// Options say how items are scored.
+type Options struct {
+	// Best is the share of the best view in an item's score; the rest is the share
+	// of the mean of its views.
+	Best float64
+	// Threshold is the score below which an item is no match.
+	Threshold float64
+}
+
+// Index finds items. It is immutable and safe for concurrent use.
+type Index struct {
+	options Options
+	dim     int
+	items   []Item
+	vectors []float32 // all views, one after the other
+	ends    []int     // where each item's views end, in views
+	pool    sync.Pool // of *[]Match
+}
+
+// Match is an item that was found. Score is a blend of cosines, at most 1.
+type Match struct {
+	Item  int // its index
+	Score float64
+}
+
+// New makes an index of items with vectors of length dim.
+func New(items []Item, dim int, o Options) (*Index, error) {
+	if !(o.Best >= 0 && o.Best <= 1) {
+		return nil, fmt.Errorf("nearest: Best is %v, it must be from 0 to 1", o.Best)
+	}
+	if len(items) == 0 {
+		return nil, errors.New("nearest: there are no items to find")
+	}
+	x := &Index{options: o, dim: dim, items: slices.Clone(items)}
+	for _, item := range items {
+		if len(item.Vectors) == 0 {
+			return nil, fmt.Errorf("nearest: item %q has no vectors", item.ID)
+		}
+		for _, v := range item.Vectors {
+			if len(v) != dim {
+				return nil, fmt.Errorf("nearest: item %q has a vector of %d numbers, expected %d", item.ID, len(v), dim)
+			}
+			x.vectors = appendUnit(x.vectors, v)
+		}
+		x.ends = append(x.ends, len(x.vectors)/max(dim, 1))
+	}
+	x.pool.New = func() any { return new([]Match) }
+	return x, nil
+}
+
+func appendUnit(dst, v []float32) []float32 {
+	scale := float32(0)
+	if norm := embed.Dot(v, v); norm > 0 {
+		scale = float32(1 / math.Sqrt(float64(norm)))
+	}
+	for _, x := range v {
+		dst = append(dst, x*scale)
+	}
+	return dst
+}
+
+// Dim is the length of the vectors.
+func (x *Index) Dim() int { return x.dim }
+
+// Item is the item with that index.
+func (x *Index) Item(i int) Item { return x.items[i] }
+
+// Len is the number of items.
+func (x *Index) Len() int { return len(x.items) }
+
+// Search appends the matches to dst, at most top and the best first; of equals
+// the earlier item comes first. Nothing is appended when no item reaches the
+// threshold. The vector must have length Dim; it need not have length one. It
+// allocates only to grow dst.
+func (x *Index) Search(dst []Match, vector []float32, top int) []Match {
+	norm := float64(embed.Dot(vector, vector))
+	if norm == 0 || top <= 0 {
+		return dst
+	}
+	scale := 1 / math.Sqrt(norm)
+	all := x.pool.Get().(*[]Match)
+	*all = (*all)[:0]
+	start := 0
+	for i, end := range x.ends {
+		if score := scale * x.score(vector, start, end); score >= x.options.Threshold {
+			*all = append(*all, Match{Item: i, Score: score})
+		}
+		start = end
+	}
+	slices.SortStableFunc(*all, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
+	dst = append(dst, (*all)[:min(top, len(*all))]...)
+	x.pool.Put(all)
+	return dst
+}
+
+func (x *Index) score(vector []float32, start, end int) float64 {
+	best, sum := float32(math.Inf(-1)), float32(0)
+	for view := start; view < end; view++ {
+		s := embed.Dot(vector, x.vectors[view*x.dim:][:x.dim])
+		best = max(best, s)
+		sum += s
+	}
+	mean := float64(sum) / float64(end-start)
+	return x.options.Best*float64(best) + (1-x.options.Best)*mean
+}
+
+// DefaultOptions are those that find the support desk's checklists best; see
+// docs/models/checklist.md for how they were chosen.
+func DefaultOptions() Options { return Options{Best: 0.7, Threshold: 0.4} }
+
+// Describe makes an item of its texts: the title and every symptom are a view
+// each, the steps together are one.
+func Describe(e *embed.Model, id, title string, symptoms, steps []string) Item {
+	item := Item{ID: id, Title: title}
+	views := append([]string{title}, symptoms...)
+	views = append(views, strings.Join(steps, " "))
+	for _, view := range views {
+		if view == "" {
+			continue
+		}
+		v := make([]float32, e.Dim())
+		e.Embed(v, view)
+		item.Vectors = append(item.Vectors, v)
+	}
+	return item
+}
