@@ -163,7 +163,10 @@ func (b *Broker) open() (err error) {
 	if err := b.recoverTopics(); err != nil {
 		return err
 	}
-	return b.recoverGroups()
+	if err := b.recoverGroups(); err != nil {
+		return err
+	}
+	return b.failure.get()
 }
 
 func (b *Broker) checkFormat() error {

@@ -12,20 +12,28 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// filesystem is what Pebble writes through. It does two things.
+// filesystem is what Pebble writes through. It does three things.
 //
 // With OS durability a sync of the write-ahead log does nothing until the file
 // is closed. Syncing finished files keeps the log a prefix after a power cut:
 // only its last file can be torn.
 //
-// Pebble takes an error in the write-ahead log or the manifest as the end. The
-// space check (space.go) keeps it from meeting a full disk, but other programs
-// fill disks too. So writes to these files wait for room. Writes of tables do
-// not: Pebble drops the unfinished table, which gives room back, and tries again.
+// Writes of the write-ahead log and the manifest wait for room. The space check
+// (space.go) keeps Pebble from meeting a full disk, but other programs fill
+// disks too. Writes of tables do not wait: Pebble drops the unfinished table,
+// which gives room back, and tries again.
+//
+// Another error in these files ends the broker (failure.go). Pebble would end
+// the process: it panics with locks held. So from that moment the disk is frozen
+// as a crash would leave it, and Pebble is told that all is well; what it still
+// writes goes nowhere or, where it might read it again, to memory. Nothing is
+// acknowledged any more, and Pebble can be closed in order.
 type filesystem struct {
 	vfs.FS
 	durability Durability
 	failure    *failure
+
+	after *vfs.MemFS // files made after a failure
 
 	closing chan struct{}
 	once    sync.Once
@@ -35,80 +43,137 @@ type filesystem struct {
 const retryRoom = 100 * time.Millisecond
 
 func newFilesystem(fs vfs.FS, d Durability, f *failure) *filesystem {
-	return &filesystem{FS: fs, durability: d, failure: f, closing: make(chan struct{})}
+	return &filesystem{FS: fs, durability: d, failure: f, after: vfs.NewMem(), closing: make(chan struct{})}
 }
 
 // giveUp ends the waits for room.
 func (fs *filesystem) giveUp() { fs.once.Do(func() { close(fs.closing) }) }
 
+func (fs *filesystem) frozen() bool { return fs.failure.get() != nil }
+
 // Unwrap implements vfs.FS.
 func (fs *filesystem) Unwrap() vfs.FS { return fs.FS }
 
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
 // vital reports whether Pebble ends when the file cannot be written.
 func vital(name string) bool {
-	return strings.HasSuffix(name, ".log") || strings.Contains(name, "MANIFEST-") || strings.Contains(name, "marker.")
+	return isLog(name) || strings.Contains(name, "MANIFEST-") || strings.Contains(name, "marker.")
 }
 
 // Create implements vfs.FS.
-func (fs *filesystem) Create(name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
-	err = fs.untilRoom(vital(name), func() error {
-		f, err = fs.FS.Create(name, c)
-		return err
-	})
-	return fs.wrap(name, f, err)
+func (fs *filesystem) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.Create(name, c) })
 }
 
 // ReuseForWrite implements vfs.FS.
-func (fs *filesystem) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
-	err = fs.untilRoom(vital(name), func() error {
-		f, err = fs.FS.ReuseForWrite(old, name, c)
-		return err
-	})
-	return fs.wrap(name, f, err)
+func (fs *filesystem) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
 }
 
-func (fs *filesystem) wrap(name string, f vfs.File, err error) (vfs.File, error) {
+func (fs *filesystem) create(name string, c vfs.DiskWriteCategory, create func() (vfs.File, error)) (vfs.File, error) {
+	var f vfs.File
+	err := fs.change(vital(name), func() (err error) {
+		f, err = create()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, fs: fs, vital: vital(name), lazy: fs.durability == OS && strings.HasSuffix(name, ".log")}, nil
+	if f == nil { // frozen
+		if err := fs.after.MkdirAll(fs.PathDir(name), 0o755); err != nil {
+			return nil, err
+		}
+		return fs.after.Create(name, c)
+	}
+	return &file{File: f, fs: fs, vital: vital(name), lazy: fs.durability == OS && isLog(name)}, nil
 }
 
-// untilRoom calls write until it does not fail for want of room, if it must.
-func (fs *filesystem) untilRoom(must bool, write func() error) error {
-	for {
-		err := write()
-		if err == nil || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+// change makes a change of the disk, or does nothing when it is frozen. A vital
+// change waits for room, and fails only by freezing the disk.
+func (fs *filesystem) change(vital bool, change func() error) error {
+	for !fs.frozen() {
+		err := change()
+		if err == nil {
+			return nil
+		}
+		if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full {
+			// Tables wait once, or else Pebble would try again at once, for ever.
+			select {
+			case <-fs.closing:
+			case <-time.After(retryRoom):
+				if vital {
+					continue
+				}
+			}
+		}
+		if !vital {
 			return err
 		}
-		// Tables wait once, or else Pebble would try again at once, for ever.
-		select {
-		case <-fs.closing:
-			return err
-		case <-time.After(retryRoom):
-		}
-		if !must {
-			return err
+		fs.failure.set(err)
+	}
+	return nil
+}
+
+// Remove implements vfs.FS.
+func (fs *filesystem) Remove(name string) error {
+	return fs.change(false, func() error { return fs.FS.Remove(name) })
+}
+
+// Rename implements vfs.FS.
+func (fs *filesystem) Rename(old, name string) error {
+	return fs.change(true, func() error { return fs.FS.Rename(old, name) })
+}
+
+// Open implements vfs.FS.
+func (fs *filesystem) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	if fs.frozen() {
+		if f, err := fs.after.Open(name, o...); err == nil {
+			return f, nil
 		}
 	}
+	return fs.FS.Open(name, o...)
 }
 
+// Stat implements vfs.FS.
+func (fs *filesystem) Stat(name string) (vfs.FileInfo, error) {
+	if fs.frozen() {
+		if info, err := fs.after.Stat(name); err == nil {
+			return info, nil
+		}
+	}
+	return fs.FS.Stat(name)
+}
+
+// OpenDir implements vfs.FS. Syncing a directory is part of making a log file.
+func (fs *filesystem) OpenDir(name string) (vfs.File, error) {
+	f, err := fs.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &file{File: f, fs: fs, vital: true}, nil
+}
+
+// file is a file or directory that is written.
 type file struct {
 	vfs.File
 	fs    *filesystem
 	vital bool
-	lazy  bool
+	lazy  bool // synced only when it is closed
 }
 
 // Write implements io.Writer.
 func (f *file) Write(p []byte) (int, error) {
 	written := 0
-	err := f.fs.untilRoom(f.vital, func() error {
+	err := f.fs.change(f.vital, func() error {
 		n, err := f.File.Write(p[written:])
 		written += n
 		return err
 	})
-	return written, f.note(err)
+	if err != nil {
+		return written, err
+	}
+	return len(p), nil
 }
 
 // Sync implements vfs.File.
@@ -116,7 +181,7 @@ func (f *file) Sync() error {
 	if f.lazy {
 		return nil
 	}
-	return f.note(f.File.Sync())
+	return f.fs.change(f.vital, f.File.Sync)
 }
 
 // SyncData implements vfs.File.
@@ -124,33 +189,27 @@ func (f *file) SyncData() error {
 	if f.lazy {
 		return nil
 	}
-	return f.note(f.File.SyncData())
+	return f.fs.change(f.vital, f.File.SyncData)
 }
 
 // SyncTo implements vfs.File.
-func (f *file) SyncTo(length int64) (bool, error) {
+func (f *file) SyncTo(length int64) (full bool, err error) {
 	if f.lazy {
 		return false, nil
 	}
-	full, err := f.File.SyncTo(length)
-	return full, f.note(err)
+	err = f.fs.change(f.vital, func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
 }
 
 // Close implements io.Closer.
 func (f *file) Close() error {
 	if f.lazy {
-		if err := f.File.SyncData(); err != nil {
-			return errors.Join(f.note(err), f.File.Close())
+		if err := f.fs.change(f.vital, f.File.SyncData); err != nil {
+			return err
 		}
 	}
 	return f.File.Close()
-}
-
-// note stops the broker before Pebble sees the error, so that no append runs
-// into a log that is about to end.
-func (f *file) note(err error) error {
-	if err != nil && f.vital {
-		f.fs.failure.set(err)
-	}
-	return err
 }

@@ -83,8 +83,8 @@ func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
 }
 
 // submit gives a batch to Pebble, which assigns its place in the log and makes
-// it readable. A log that cannot be written makes Pebble panic or call
-// Logger.Fatalf; both become the broker's failure.
+// it readable. Where Pebble panics or calls Logger.Fatalf, although the file
+// system keeps errors from it, that becomes the broker's failure.
 func (b *Broker) submit(batch *pebble.Batch) (err error) {
 	if err := b.failure.get(); err != nil {
 		return err
@@ -105,9 +105,8 @@ func (b *Broker) submit(batch *pebble.Batch) (err error) {
 func (b *Broker) awaitSync(batch *pebble.Batch) error {
 	if err := batch.SyncWait(); err != nil {
 		b.failure.set(fmt.Errorf("sync the log: %w", err))
-		return b.failure.get()
 	}
-	return nil
+	return b.failure.get() // a sync after a failure did nothing
 }
 
 // scan calls f with every key that begins with the prefix. Key and value are
