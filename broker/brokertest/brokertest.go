@@ -98,6 +98,7 @@ func properties() []property {
 		settleProperties(),
 		rebalanceProperties(),
 		loadProperties(),
+		modelProperties(),
 	)
 }
 

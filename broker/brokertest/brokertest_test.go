@@ -3,17 +3,28 @@
 package brokertest
 
 import (
+	"flag"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	_ "pgregory.net/rapid" // its flags
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest/internal/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The model is run on brokers that break it: that is no find to keep, and
+	// the shortest way to it does not matter.
+	for name, value := range map[string]string{"rapid.nofailfile": "true", "rapid.shrinktime": "0s"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newMemory is a harness of the broker in memory, broken or not.
 func newMemory(t testing.TB, fault memory.Fault) *Harness {

@@ -26,6 +26,7 @@ func pollProperties() []property {
 		{name: "Poll/skips nothing when its context ends", check: pollCancelled},
 		{name: "Poll/skips nothing when its context ends while it waits", check: pollCancelledWait},
 		{name: "Poll/returns the oldest record of all topics first", check: pollOldestFirst},
+		{name: "Poll/returns bytes that stay as they are", check: pollBytesStay},
 		{name: "Poll/panics over an open batch", check: pollOpenBatch},
 	}
 }
@@ -239,6 +240,38 @@ func (s *suite) waitPast(t time.Time) {
 		ticks := s.readAll(clock)
 		return ticks[len(ticks)-1].Time.After(t)
 	})
+}
+
+// Records may be kept while others are polled and read.
+func pollBytesStay(s *suite) {
+	topic := s.create("tickets", 1)
+	var want []string
+	for i := range 60 {
+		want = append(want, strings.Repeat(string(rune('a'+i%26)), 100+i))
+	}
+	for _, v := range want {
+		r := pinned(topic, 0, v)
+		r.Key, r.Headers = []byte(v), []broker.Header{{Key: "h", Value: []byte(v)}}
+		s.publish(r)
+	}
+	m := s.join(s.name("g"), broker.Start(), topic)
+	r := s.open(topic, 0, broker.Start(), broker.End())
+	var polled, read []broker.Record
+	for len(polled) < len(want) {
+		polled = append(polled, m.poll(broker.Want{Records: 7})...)
+		m.settle()
+	}
+	for len(read) < len(want) {
+		read = append(read, s.next(r, 7)...)
+	}
+	for what, records := range map[string][]broker.Record{"polled": polled, "read": read} {
+		s.wantValues(what, records, want...)
+		for i := range records {
+			if string(records[i].Key) != want[i] || string(records[i].Header("h")) != want[i] {
+				s.Fatalf("%s: key or header of record %d became %q, %q", what, i, records[i].Key, records[i].Header("h"))
+			}
+		}
+	}
 }
 
 func pollOpenBatch(s *suite) {

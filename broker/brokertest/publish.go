@@ -51,6 +51,14 @@ func publishRoundTrip(s *suite) {
 	}
 	s.publish(sent...)
 	s.publish() // nothing is no error
+	for i := range sent {
+		// Without a key it goes anywhere.
+		anywhere := record(s.create("anywhere", 3), "", strconv.Itoa(i))
+		s.publish(anywhere, anywhere)
+	}
+	if n := len(s.readAll(s.name("anywhere"))); n != 2*len(sent) {
+		s.Errorf("published %d records without a key, read %d", 2*len(sent), n)
+	}
 	got := s.readAll(topic)
 	if len(got) != len(sent) {
 		s.Fatalf("published %d records, read %d", len(sent), len(got))

@@ -22,6 +22,8 @@ func rebalanceProperties() []property {
 		{name: "Rebalance/hands over at once when a member closes", check: rebalanceClose},
 		{name: "Rebalance/fences a silent member with a batch", check: rebalanceZombie},
 		{name: "Rebalance/fences a silent member without a batch", check: rebalanceIdleZombie},
+		{name: "Rebalance/fences a silent member although its heir is gone", check: rebalanceHeirGone},
+		{name: "Rebalance/lets a lone member take its time", check: rebalanceLone},
 		{name: "Rebalance/keeps every key in order while members come and go", check: rebalanceStorm},
 	}
 }
@@ -241,6 +243,35 @@ func rebalanceIdleZombie(s *suite) {
 		})
 		s.wantValues("after a zombie's settle", s.readAll(out))
 	}
+}
+
+// The heir answered the batch and left. Now the partitions are nobody's or the
+// zombie's again; its results would be the second ones.
+func rebalanceHeirGone(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	zombie, held := s.holding(group, in, 2)
+	heir := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+	heir.settle(answers(out, heir.poll(broker.Want{}))...)
+	heir.leave()
+	results := values(s.readAll(out))
+	s.mustFail("settle by a member that had lost its partitions", broker.ErrFenced, func(ctx context.Context) error {
+		return zombie.Settle(ctx, answers(out, held)...)
+	})
+	s.wantValues("after a zombie's settle", s.readAll(out), results...)
+	for s.totalLag(group, in) > 0 {
+		zombie.settle(answers(out, zombie.poll(broker.Want{}))...)
+	}
+	s.wantValues("results", s.readAll(out), "v0", "v1")
+}
+
+// A batch may take longer than the hand-over time when nobody else wants the
+// partitions.
+func rebalanceLone(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	m, batch := s.holding(group, in, 2)
+	time.Sleep(s.h.HandoverTimeout * 3 / 2)
+	m.settle(answers(out, batch)...)
+	s.wantValues("results", s.readAll(out), "v0", "v1")
 }
 
 // workTogether lets two members work as workers during the test's call.

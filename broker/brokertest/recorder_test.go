@@ -5,7 +5,6 @@ package brokertest
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,9 +37,24 @@ func (r *recorder) run(check func(s *suite), newHarness func(t testing.TB) *Harn
 	<-done
 }
 
+func (r *recorder) Cleanup(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
+
 func (r *recorder) cleanUp() {
-	for _, f := range slices.Backward(r.cleanups) {
-		f()
+	for {
+		r.mu.Lock()
+		n := len(r.cleanups)
+		if n == 0 {
+			r.mu.Unlock()
+			return
+		}
+		last := r.cleanups[n-1]
+		r.cleanups = r.cleanups[:n-1]
+		r.mu.Unlock()
+		last()
 	}
 }
 
@@ -58,7 +72,6 @@ func (r *recorder) verdict() string {
 	return strings.Join(r.messages, "\n")
 }
 
-func (r *recorder) Cleanup(f func())             { r.cleanups = append(r.cleanups, f) }
 func (r *recorder) Error(args ...any)            { r.record(fmt.Sprint(args...)) }
 func (r *recorder) Errorf(f string, args ...any) { r.record(fmt.Sprintf(f, args...)) }
 func (r *recorder) Fail()                        { r.record("failed") }
@@ -66,6 +79,8 @@ func (r *recorder) FailNow()                     { r.Fail(); runtime.Goexit() }
 func (r *recorder) Fatal(args ...any)            { r.Error(args...); runtime.Goexit() }
 func (r *recorder) Fatalf(f string, args ...any) { r.Errorf(f, args...); runtime.Goexit() }
 func (r *recorder) Helper()                      {}
+func (r *recorder) Log(...any)                   {} // only verdicts count
+func (r *recorder) Logf(string, ...any)          {}
 
 func (r *recorder) Failed() bool {
 	r.mu.Lock()

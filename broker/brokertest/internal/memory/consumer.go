@@ -21,6 +21,8 @@ type consumer struct {
 	fenced   bool               // lost a partition since the last Poll
 	gained   bool               // got partitions in this Poll (for a fault)
 	atEnd    bool               // begins at the end in the next Poll (for a fault)
+	polled   time.Time          // when the last Poll returned (for a fault)
+	buffer   []byte             // what Poll returns records in (for a fault)
 	closed   bool
 }
 
@@ -72,6 +74,7 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 				slices.Reverse(records)
 			}
 			c.gained = false
+			c.polled = time.Now()
 			return records, nil
 		}
 		var until time.Time
@@ -107,6 +110,10 @@ func (c *consumer) take(w broker.Want) (records []broker.Record, after map[strin
 		}
 		if r.Size() > w.Bytes && b.broken(HugeNeverFits) {
 			return records, after, len(records) > 0
+		}
+		if b.broken(ReusesBuffers) {
+			c.buffer = append(c.buffer[:0], r.Value...)
+			r.Value = c.buffer
 		}
 		records = append(records, r)
 		bytes += r.Size()
@@ -147,6 +154,9 @@ func (c *consumer) Settle(ctx context.Context, results ...broker.Record) error {
 	defer b.mu.Unlock()
 	if b.closed || c.closed {
 		return broker.ErrClosed
+	}
+	if b.broken(FencesLoneMembers) && time.Since(c.polled) > b.opts.HandoverTimeout {
+		c.fenced = true
 	}
 	if c.fenced && !b.broken(IgnoresFencing) && (c.batch != nil || !b.broken(FencesBatchesOnly)) {
 		c.batch = nil
@@ -237,6 +247,11 @@ func (c *consumer) Close(context.Context) error {
 	for p, owner := range c.g.owner {
 		if owner == c && !b.broken(CloseKeepsPartitions) && !b.broken(PartitionsOrphaned) {
 			c.g.owner[p] = nil
+		}
+	}
+	if b.broken(FencingForgotten) {
+		for _, m := range c.g.members {
+			m.fenced = false
 		}
 	}
 	b.membersChanged(c.g)

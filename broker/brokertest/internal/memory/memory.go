@@ -70,19 +70,24 @@ func (b *Broker) Crash() *Broker {
 	b.close()
 	next := New(b.opts)
 	next.topics, next.seq, next.members = b.topics, b.seq, b.members
-	for name, g := range b.groups {
-		positions := g.positions
-		if b.broken(ForgetsSettleInCrash) {
-			positions = g.before
-		}
-		next.groups[name] = &group{positions: positions, before: clonePositions(positions)}
-	}
 	if b.broken(ForgetsPublishInCrash) {
 		for _, t := range next.topics {
 			for p, log := range t.logs {
 				t.logs[p] = log[:max(0, len(log)-1)]
 			}
 		}
+	}
+	for name, g := range b.groups {
+		positions := g.positions
+		if b.broken(ForgetsSettleInCrash) {
+			positions = g.before
+		}
+		for topic, offsets := range positions {
+			for p, offset := range offsets {
+				offsets[p] = min(offset, int64(len(b.topics[topic].logs[p])))
+			}
+		}
+		next.groups[name] = &group{positions: positions, before: clonePositions(positions)}
 	}
 	return next
 }
