@@ -153,9 +153,23 @@ func (b *Broker) open() (err error) {
 	if err := writeOwner(b.options.FS, b.dir, b.options.Address); err != nil {
 		return fmt.Errorf("note the owner: %w", err)
 	}
+	if err := cutUnsyncedLog(b.options.FS, b.dir); err != nil {
+		return err
+	}
+	if b.options.Durability == OS {
+		if err := markUnsynced(b.options.FS, b.dir); err != nil {
+			return err
+		}
+	}
 	b.space.init(b.fs, b.dir, b.options.reserve)
 	if b.db, err = b.openPebble(); err != nil {
 		return err
+	}
+	if b.options.Durability == Fsync {
+		// Pebble has moved what it found in older logs to tables by now.
+		if err := unmarkUnsynced(b.options.FS, b.dir); err != nil {
+			return err
+		}
 	}
 	if err := b.checkFormat(); err != nil {
 		return err
@@ -233,7 +247,10 @@ func (b *Broker) Close() error {
 func (b *Broker) release() error {
 	var err error
 	if b.db != nil {
-		err = b.closePebble()
+		err = errors.Join(b.closePebble(), b.failure.get())
+		if err == nil {
+			err = unmarkUnsynced(b.options.FS, b.dir)
+		}
 	}
 	return errors.Join(err, removeOwner(b.options.FS, b.dir), closeLock(b.lock))
 }

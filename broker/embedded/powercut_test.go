@@ -31,12 +31,12 @@ func cuts(n int) int {
 
 func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	cutAgainAndAgain(t, Fsync, cuts(300))
+	cutAgainAndAgain(t, Fsync, cuts(200))
 }
 
 func TestAPowerCutWithOSDurabilityLeavesAConsistentPrefix(t *testing.T) {
 	t.Parallel()
-	cutAgainAndAgain(t, OS, cuts(200))
+	cutAgainAndAgain(t, OS, cuts(100))
 }
 
 // cutAgainAndAgain runs publishers and consumers, cuts the power in the middle,
@@ -245,6 +245,9 @@ func (r *cutRun) checkSettled(b *Broker, lag broker.Lag) {
 // readAll reads a partition and checks that offsets are dense and times in order.
 func (r *cutRun) readAll(b *Broker, topic string, p int32) []broker.Record {
 	reader, err := b.Read(context.Background(), topic, p, broker.Start(), broker.Position{})
+	if errors.Is(err, broker.ErrUnknownTopic) && r.options.Durability == OS {
+		return nil // the cut came before the first sync
+	}
 	if err != nil {
 		r.t.Errorf("round %d: %v", r.number, err)
 		return nil
