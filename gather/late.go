@@ -97,21 +97,21 @@ func (m *member) revise(ctx context.Context, w *window) (int, error) {
 
 // index brings the window's index up to date for sources from oldest on.
 func (m *member) index(ctx context.Context, w *window, oldest int64) error {
-	var since time.Time
-	err := m.each(ctx, m.g.c.Of, w.partition, broker.Offset(oldest), broker.Position{}, func(r *broker.Record) bool {
-		since = r.Time
-		return false
-	})
-	if err != nil {
+	source, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(oldest))
+	if err != nil || source == nil {
 		return err
 	}
+	since := source.Time
 	x := &w.index
 	from := broker.Offset(x.next)
 	if !x.begun || since.Before(x.from) {
 		*x = lateIndex{answers: map[int64]int64{}, from: since, begun: true}
 		from = broker.At(since)
 	}
-	return m.each(ctx, m.g.c.To, w.partition, from, broker.Position{}, func(r *broker.Record) bool {
+	for r, err := range broker.Records(ctx, m.g.b, m.g.c.To, w.partition, from, broker.Position{}) {
+		if err != nil {
+			return err
+		}
 		x.next = r.Offset + 1
 		_, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of)
 		switch {
@@ -122,8 +122,8 @@ func (m *member) index(ctx context.Context, w *window, oldest int64) error {
 		default:
 			delete(x.answers, source)
 		}
-		return true
-	})
+	}
+	return nil
 }
 
 func (x *lateIndex) bound(newest int64) {
@@ -154,25 +154,17 @@ func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, 
 	if !known {
 		return false, nil
 	}
-	var old *broker.Record
-	err := m.each(ctx, m.g.c.To, w.partition, broker.Offset(at), broker.Offset(at+1), func(r *broker.Record) bool {
-		old = r
-		return false
-	})
+	old, err := m.at(ctx, m.g.c.To, w.partition, at)
 	if err != nil || old == nil {
+		return false, err
+	}
+	source, err := m.at(ctx, m.g.c.Of, w.partition, late[0].offset)
+	if err != nil || source == nil {
 		return false, err
 	}
 	var answer answerJSON
 	if err := json.Unmarshal(old.Value, &answer); err != nil {
 		return false, fmt.Errorf("the answer at offset %d: %w", at, err)
-	}
-	source := broker.Record{}
-	err = m.each(ctx, m.g.c.Of, w.partition, broker.Offset(late[0].offset), broker.Offset(late[0].offset+1), func(r *broker.Record) bool {
-		source = *r
-		return false
-	})
-	if err != nil {
-		return false, err
 	}
 	changed := false
 	for _, l := range late {
@@ -194,6 +186,15 @@ func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, 
 	return true, nil
 }
 
+// at returns the record at an offset, or nil when it is no longer there.
+func (m *member) at(ctx context.Context, topic string, partition int32, offset int64) (*broker.Record, error) {
+	r, err := broker.First(ctx, m.g.b, topic, partition, broker.Offset(offset))
+	if err != nil || r == nil || r.Offset != offset {
+		return nil, err
+	}
+	return r, nil
+}
+
 // latePart reads the whole answer of a service whose first record came late.
 func (m *member) latePart(ctx context.Context, w *window, l lateRecord) (*part, error) {
 	p := &part{}
@@ -205,13 +206,13 @@ func (m *member) latePart(ctx context.Context, w *window, l lateRecord) (*part, 
 	// The values of an item are settled together, so the others are there.
 	done := p.take(l.record)
 	if !done {
-		from, to := l.record.Offset+1, l.record.Offset+int64(p.count)
-		err := m.each(ctx, l.record.Topic, w.partition, broker.Offset(from), broker.Offset(to), func(r *broker.Record) bool {
-			done = p.take(r)
-			return !done
-		})
-		if err != nil {
-			return nil, err
+		for r, err := range broker.Records(ctx, m.g.b, l.record.Topic, w.partition, broker.Offset(l.record.Offset+1), broker.Position{}) {
+			if err != nil {
+				return nil, err
+			}
+			if done = p.take(r); done {
+				break
+			}
 		}
 	}
 	if !done {

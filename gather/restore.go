@@ -4,9 +4,7 @@ package gather
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -65,19 +63,18 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 	}
 	var first time.Time // of the first source that is not answered
 	sources := 0
-	err = m.each(ctx, m.g.c.Of, w.partition, from, broker.Position{}, func(r *broker.Record) bool {
+	for r, err := range broker.Records(ctx, m.g.b, m.g.c.Of, w.partition, from, broker.Position{}) {
+		if err != nil {
+			return err
+		}
 		if first.IsZero() {
 			first = r.Time
 		}
 		if r.Offset >= position(m.g.c.Of) {
-			return false
+			break
 		}
 		w.add(r)
 		sources++
-		return true
-	})
-	if err != nil {
-		return err
 	}
 	w.next = position(m.g.c.Of)
 	w.low = w.next
@@ -91,16 +88,16 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 		if f.source || position(topic) == 0 {
 			continue
 		}
-		err := m.each(ctx, topic, w.partition, broker.At(first.Add(-skew)), broker.Offset(position(topic)), func(r *broker.Record) bool {
+		since := broker.At(first.Add(-skew))
+		for r, err := range broker.Records(ctx, m.g.b, topic, w.partition, since, broker.Offset(position(topic))) {
+			if err != nil {
+				return err
+			}
 			partition, offset, ok := lineage.SourceIn(r.Header(lineage.ID), m.g.c.Of)
 			if ok && partition == w.partition && offset >= w.low {
 				w.take(r, f, offset)
 			}
 			w.read[topic] = r.Time
-			return true
-		})
-		if err != nil {
-			return err
 		}
 	}
 	w.late = nil
@@ -109,7 +106,7 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 
 // lowWater is where the first source stands that is not answered.
 func (m *member) lowWater(ctx context.Context, w *window) (broker.Position, error) {
-	last, err := m.last(ctx, m.g.c.To, w.partition)
+	last, err := broker.Last(ctx, m.g.b, m.g.c.To, w.partition)
 	if err != nil {
 		return broker.Position{}, err
 	}
@@ -126,63 +123,14 @@ func (m *member) lowWater(ctx context.Context, w *window) (broker.Position, erro
 	if m.g.c.Start.IsStart() || w.next == 0 {
 		return broker.Start(), nil
 	}
-	newest := time.Now()
-	err = m.each(ctx, m.g.c.Of, w.partition, broker.Offset(w.next-1), broker.Offset(w.next), func(r *broker.Record) bool {
-		newest = r.Time
-		return false
-	})
 	if m.g.c.Deadline == 0 {
-		return broker.Offset(w.next), err
+		return broker.Offset(w.next), nil
 	}
-	return broker.At(newest.Add(-m.g.c.Deadline)), err
-}
-
-// last returns the last record of a partition, or nil. On some brokers offsets
-// before the end hold no record, so it looks further and further back.
-func (m *member) last(ctx context.Context, topic string, partition int32) (*broker.Record, error) {
-	infos, err := m.g.b.Topics(ctx)
-	if err != nil {
-		return nil, err
+	newest := time.Now()
+	if r, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(w.next-1)); err != nil {
+		return broker.Position{}, err
+	} else if r != nil {
+		newest = r.Time
 	}
-	for _, info := range infos {
-		if info.Name != topic || int(partition) >= len(info.Ends) {
-			continue
-		}
-		ends := info.Ends[partition]
-		for back := int64(1); ; back *= 16 {
-			from := max(ends.Start, ends.End-back)
-			var last *broker.Record
-			err := m.each(ctx, topic, partition, broker.Offset(from), broker.Position{}, func(r *broker.Record) bool {
-				last = r
-				return true
-			})
-			if err != nil || last != nil || from == ends.Start {
-				return last, err
-			}
-		}
-	}
-	return nil, nil
-}
-
-// each calls f with the records of a range until f returns false.
-func (m *member) each(ctx context.Context, topic string, partition int32, from, to broker.Position, f func(*broker.Record) bool) error {
-	reader, err := m.g.b.Read(ctx, topic, partition, from, to)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for {
-		records, err := reader.Next(ctx, 0)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for i := range records {
-			if !f(&records[i]) {
-				return nil
-			}
-		}
-	}
+	return broker.At(newest.Add(-m.g.c.Deadline)), nil
 }
