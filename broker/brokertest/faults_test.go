@@ -92,6 +92,7 @@ var catches = []struct {
 	{"Rebalance/shares the partitions of all topics alike", memory.EpochStands, "the epoch is still"},
 	{"Rebalance/lets a spare member take over", memory.PartitionsOrphaned, "waited 30s in vain"},
 	{"Rebalance/waits for an open batch", memory.StealsOpenBatches, "the hand-over time is"},
+	{"Rebalance/returns nothing that was handed over while it waited", memory.ReturnsHandedOver, "but the member is assigned"},
 	{"Rebalance/hands over at once when a member closes", memory.CloseKeepsPartitions, "not once in ten attempts"},
 	{"Rebalance/fences a silent member with a batch", memory.IgnoresFencing, "succeeded"},
 	{"Rebalance/fences a silent member with a batch", memory.FencesOnce, "succeeded"},

@@ -19,6 +19,7 @@ func rebalanceProperties() []property {
 		{name: "Rebalance/shares the partitions of all topics alike", check: rebalanceShares},
 		{name: "Rebalance/lets a spare member take over", check: rebalanceSpare},
 		{name: "Rebalance/waits for an open batch", check: rebalanceWaits},
+		{name: "Rebalance/returns nothing that was handed over while it waited", check: rebalanceWhileWaiting},
 		{name: "Rebalance/hands over at once when a member closes", check: rebalanceClose},
 		{name: "Rebalance/fences a silent member with a batch", check: rebalanceZombie},
 		{name: "Rebalance/fences a silent member without a batch", check: rebalanceIdleZombie},
@@ -142,10 +143,10 @@ func (s *suite) holding(group, in string, partitions int) (*member, []broker.Rec
 }
 
 // pollInBackground polls while the test goes on.
-func (m *member) pollInBackground() <-chan nextResult {
+func (m *member) pollInBackground(w broker.Want) <-chan nextResult {
 	done := make(chan nextResult, 1)
 	go func() {
-		records, err := m.tryPoll(broker.Want{}, m.s.h.Patience)
+		records, err := m.tryPoll(w, m.s.h.Patience)
 		done <- nextResult{records, err}
 	}()
 	return done
@@ -158,7 +159,7 @@ func rebalanceWaits(s *suite) {
 		a, batch := s.holding(group, in, 2)
 		joined := time.Now()
 		b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
-		polled := b.pollInBackground()
+		polled := b.pollInBackground(broker.Want{})
 		settleDown()
 		err := a.trySettle(answers(out, batch)...)
 		if err != nil && time.Since(joined) < s.h.HandoverTimeout {
@@ -177,13 +178,38 @@ func rebalanceWaits(s *suite) {
 	})
 }
 
+// A member waits for a full batch while another one joins. What it had at hand
+// of the partitions that it lets go is the other's to answer.
+func rebalanceWhileWaiting(s *suite) {
+	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
+	s.publish(pinned(in, 0, "early"), pinned(in, 1, "early"))
+	a := s.join(group, broker.Start(), in)
+	polled := a.pollInBackground(broker.Want{Records: 100, Wait: s.h.Patience / 2})
+	settleDown()
+	b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+	b.settle(answers(out, b.poll(broker.Want{Records: 1}))...)
+	s.publish(append(sequence(in, 0, "a", 100), sequence(in, 1, "b", 100)...)...)
+	got := <-polled
+	if got.err != nil {
+		s.Fatalf("poll: %v", got.err)
+	}
+	if err := checkAssignment(broker.Assignment{Epoch: -1}, a.Assignment(), got.records); err != nil {
+		s.Fatal(err)
+	}
+	a.settle(answers(out, got.records)...)
+	s.workTogether(worker{s: s, group: group, in: []string{in}, out: out}, a, b, func() {
+		s.waitForAnswers(group, in)
+	})
+	s.wantValues("results", s.readAll(out), values(s.readAll(in))...)
+}
+
 func rebalanceClose(s *suite) {
 	s.inTime("a member's partitions are handed over at once when it closes", func(try int) bool {
 		in, group := s.create(fmt.Sprint("in", try), 2), s.name(fmt.Sprint("g", try))
 		a, _ := s.holding(group, in, 2)
 		b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
 		joined := time.Now()
-		polled := b.pollInBackground()
+		polled := b.pollInBackground(broker.Want{})
 		settleDown()
 		a.leave()
 		got := <-polled

@@ -44,7 +44,8 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 		c.g.positions[c.topics[0]] = b.offsets(c.topics[0], broker.End())
 		c.atEnd = false
 	}
-	var first time.Time // when there was a record
+	var first time.Time            // when there was a record
+	var handedOver []broker.Record // what was at hand then (for a fault)
 	for {
 		if b.closed || c.closed {
 			return nil, broker.ErrClosed
@@ -63,6 +64,7 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 		}
 		if len(records) > 0 && first.IsZero() {
 			first = time.Now()
+			handedOver = records
 		}
 		if b.broken(WaitsTooLong) && w.Wait > 0 {
 			full = false
@@ -72,6 +74,9 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 			c.batch = after
 			if b.broken(PollReorders) || b.broken(ReordersAfterRebalance) && c.gained {
 				slices.Reverse(records)
+			}
+			if b.broken(ReturnsHandedOver) {
+				records = append(handedOver, records...)
 			}
 			c.gained = false
 			c.polled = time.Now()

@@ -102,6 +102,7 @@ const (
 	CloseKeepsPartitions   Fault = "Close hands over only after the hand-over time"
 	PartitionsOrphaned     Fault = "the partitions of a member that closed stay without one"
 	TakesOverTooEarly      Fault = "the next owner of a partition begins one record too early"
+	ReturnsHandedOver      Fault = "a Poll that waits returns what it handed over meanwhile"
 	EpochStands            Fault = "the epoch never changes"
 )
 

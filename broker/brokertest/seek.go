@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package brokertest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+func seekProperties() []property {
+	return []property{
+		{name: "Seek/moves to start, end, offset and time", check: seekMoves},
+		{name: "Seek/moves one topic of a group only", check: seekOneTopic},
+		{name: "Seek/is refused while the group has members", check: seekActive},
+		{name: "Seek/gives a new group its positions", check: seekNewGroup},
+		{name: "Seek/refuses an unknown topic", check: seekUnknownTopic},
+		{name: "Seek/replays the same records", check: seekReplay},
+	}
+}
+
+func (s *suite) seek(group, topic string, to broker.Position) {
+	s.Helper()
+	s.do("seek "+group+" to "+to.String(), func(ctx context.Context) error {
+		return s.client.Seek(ctx, group, topic, to)
+	})
+}
+
+func seekMoves(s *suite) {
+	topic, group := s.create("tickets", 1), s.name("g")
+	s.publish(pinned(topic, 0, "a"), pinned(topic, 0, "b"))
+	late := s.publishLater(topic, 0, "c")
+	s.publish(pinned(topic, 0, "d"))
+	all := s.readAll(topic)
+	byTime := slices.IndexFunc(all, func(r broker.Record) bool { return !r.Time.Before(late.Time) })
+	m := s.join(group, broker.Start(), topic)
+	m.pollAll(len(all))
+	m.leave()
+	const end = -1
+	for _, c := range []struct {
+		to    broker.Position
+		index int // of the first record that comes then
+	}{
+		{broker.Start(), 0},
+		{broker.Offset(all[1].Offset), 1},
+		{broker.At(late.Time), byTime},
+		{broker.At(late.Time.Add(-24 * time.Hour)), 0},
+		{broker.End(), end},
+		{broker.Offset(all[len(all)-1].Offset + 1000), end},
+	} {
+		want := values(s.readAll(topic))
+		if c.index == end {
+			want = nil
+		} else {
+			want = want[c.index:]
+		}
+		s.seek(group, topic, c.to)
+		if lag := s.totalLag(group, topic); lag != int64(len(want)) {
+			s.Errorf("after a seek to %v the lag is %d, want %d", c.to, lag, len(want))
+		}
+		s.publish(pinned(topic, 0, "last"))
+		m := s.join(group, broker.Start(), topic)
+		s.wantValues("after a seek to "+c.to.String(), m.pollAll(len(want)+1), append(want, "last")...)
+		m.leave()
+	}
+}
+
+func seekOneTopic(s *suite) {
+	a, b, group := s.create("a", 2), s.create("b", 2), s.name("g")
+	s.publish(pinned(a, 0, "a0"), pinned(a, 1, "a1"), pinned(b, 0, "b0"), pinned(b, 1, "b1"))
+	m := s.join(group, broker.Start(), a, b)
+	m.pollAll(4)
+	m.leave()
+	s.seek(group, a, broker.Start())
+	if lagA, lagB := s.totalLag(group, a), s.totalLag(group, b); lagA != 2 || lagB != 0 {
+		s.Errorf("after a seek of one topic to the start the lags are %d and %d, want 2 and 0", lagA, lagB)
+	}
+}
+
+func seekActive(s *suite) {
+	topic, group := s.create("tickets", 1), s.name("g")
+	s.publish(pinned(topic, 0, "a"), pinned(topic, 0, "b"))
+	m := s.join(group, broker.Start(), topic)
+	s.wantValues("the first batch", m.poll(broker.Want{Records: 1}), "a")
+	m.settle()
+	s.mustFail("seek an active group", broker.ErrGroupActive, func(ctx context.Context) error {
+		return s.client.Seek(ctx, group, topic, broker.Start())
+	})
+	s.wantValues("after the refused seek", m.poll(broker.Want{}), "b")
+	m.settle()
+	m.leave()
+	s.seek(group, topic, broker.Start())
+}
+
+func seekNewGroup(s *suite) {
+	topic, group := s.create("tickets", 1), s.name("g")
+	s.publish(sequence(topic, 0, "v", 3)...)
+	all := s.readAll(topic)
+	s.seek(group, topic, broker.Offset(all[1].Offset))
+	if !slices.Contains(s.groups(), group) {
+		s.Error("a group with positions is not named")
+	}
+	m := s.join(group, broker.Start(), topic)
+	s.wantValues("a group that was seeked before it was joined", m.poll(broker.Want{}), "v1", "v2")
+}
+
+func seekUnknownTopic(s *suite) {
+	s.mustFail("seek in an unknown topic", broker.ErrUnknownTopic, func(ctx context.Context) error {
+		return s.client.Seek(ctx, s.name("g"), s.name("nowhere"), broker.Start())
+	})
+}
+
+func seekReplay(s *suite) {
+	topic, group := s.create("tickets", 3), s.name("g")
+	var records []broker.Record
+	for p := range int32(3) {
+		records = append(records, sequence(topic, p, string(rune('a'+p)), 30)...)
+	}
+	s.publish(records...)
+	m := s.join(group, broker.Start(), topic)
+	first := m.pollAll(len(records))
+	m.leave()
+	s.seek(group, topic, broker.Start())
+	m = s.join(group, broker.End(), topic)
+	again := m.pollAll(len(records))
+	for what, got := range map[string][]broker.Record{"the first time": first, "the second time": again} {
+		slices.SortStableFunc(got, func(a, b broker.Record) int { return int(a.Partition - b.Partition) })
+		s.wantValues(what, got, values(records)...)
+	}
+}
