@@ -15,6 +15,8 @@
 // derived from the exported fields alone and deterministic.
 package pipeline
 
+//go:generate go run ./internal/genschema -o ../docs/pipeline.schema.json
+
 import (
 	"errors"
 	"fmt"
