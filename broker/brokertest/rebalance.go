@@ -178,28 +178,32 @@ func rebalanceWaits(s *suite) {
 	})
 }
 
-// A member waits for a full batch while another one joins. What it had at hand
-// of the partitions that it lets go is the other's to answer.
+// A member waits for a full batch while another one joins. It may return what it
+// has or wait on, but what it had at hand of the partitions that it lets go is
+// the other's to answer.
 func rebalanceWhileWaiting(s *suite) {
 	in, out, group := s.create("in", 2), s.create("out", 2), s.name("g")
 	s.publish(pinned(in, 0, "early"), pinned(in, 1, "early"))
-	a := s.join(group, broker.Start(), in)
-	polled := a.pollInBackground(broker.Want{Records: 100, Wait: s.h.Patience / 2})
-	settleDown()
-	b := s.joinFrom(s.h.Open(s), group, broker.Start(), in)
-	b.settle(answers(out, b.poll(broker.Want{Records: 1}))...)
-	s.publish(append(sequence(in, 0, "a", 100), sequence(in, 1, "b", 100)...)...)
-	got := <-polled
-	if got.err != nil {
-		s.Fatalf("poll: %v", got.err)
-	}
-	if err := checkAssignment(broker.Assignment{Epoch: -1}, a.Assignment(), got.records); err != nil {
-		s.Fatal(err)
-	}
-	a.settle(answers(out, got.records)...)
-	s.workTogether(worker{s: s, group: group, in: []string{in}, out: out}, a, b, func() {
-		s.waitForAnswers(group, in)
+	w := worker{s: s, group: group, in: []string{in}, out: out, most: 100, wait: s.h.Patience / 2}
+	a, b := s.join(group, broker.Start(), in), (*member)(nil)
+	s.workTogether(w, []*member{a}, func() {
+		settleDown()
+		b = s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+		polled := b.pollInBackground(broker.Want{Records: 1})
+		settleDown()
+		s.publish(append(sequence(in, 0, "a", 100), sequence(in, 1, "b", 100)...)...)
+		got := <-polled
+		if got.err != nil {
+			s.Fatalf("the second member's poll: %v", got.err)
+		}
+		b.settle(answers(out, got.records)...)
+		others := 1 - got.records[0].Partition
+		s.eventually("the first member's batch is full", func() bool {
+			return len(s.read(out, others, broker.Start(), broker.Position{})) >= w.most
+		})
 	})
+	w.wait = 0
+	s.workTogether(w, []*member{a, b}, func() { s.waitForAnswers(group, in) })
 	s.wantValues("results", s.readAll(out), values(s.readAll(in))...)
 }
 
@@ -243,7 +247,7 @@ func rebalanceZombie(s *suite) {
 
 	// It goes on as a member like any other.
 	w := worker{s: s, group: group, in: []string{in}, out: out}
-	s.workTogether(w, zombie, heir, func() {
+	s.workTogether(w, []*member{zombie, heir}, func() {
 		s.waitForMembers(2, group, 2, in)
 		for p := range int32(2) {
 			s.publish(pinned(in, p, "later"))
@@ -300,17 +304,17 @@ func rebalanceLone(s *suite) {
 	s.wantValues("results", s.readAll(out), "v0", "v1")
 }
 
-// workTogether lets two members work as workers during the test's call.
-func (s *suite) workTogether(w worker, a, b *member, during func()) {
+// workTogether lets the members work as workers during the test's call.
+func (s *suite) workTogether(w worker, members []*member, during func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	for _, m := range []*member{a, b} {
+	for _, m := range members {
 		m.Rewind()
 		wg.Go(func() {
 			if err := w.work(ctx, m); err != nil && !errors.Is(err, context.Canceled) {
-				s.Errorf("a member after fencing: %v", err)
+				s.Errorf("a member of %s: %v", w.group, err)
 			}
 		})
 	}

@@ -22,6 +22,7 @@ type worker struct {
 	in     []string
 	out    string
 	most   int           // records of a batch
+	wait   time.Duration // how long a batch waits for more
 	busy   time.Duration // a batch takes up to this long
 	fickle bool          // now and then rewinds instead of settling
 	stays  bool          // takes a new client when its broker fails
@@ -77,7 +78,7 @@ func (w *worker) session(ctx context.Context, client broker.Broker) error {
 func (w *worker) work(ctx context.Context, c broker.Consumer) error {
 	before := c.Assignment()
 	for {
-		batch, err := c.Poll(ctx, broker.Want{Records: w.most})
+		batch, err := c.Poll(ctx, broker.Want{Records: w.most, Wait: w.wait})
 		after := c.Assignment()
 		if err := checkAssignment(before, after, batch); err != nil {
 			return err

@@ -76,7 +76,8 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, er
 				slices.Reverse(records)
 			}
 			if b.broken(ReturnsHandedOver) {
-				records = append(handedOver, records...)
+				kept := func(r broker.Record) bool { return slices.Contains(c.assigned.Partitions, r.Partition) }
+				records = append(slices.DeleteFunc(handedOver, kept), records...)
 			}
 			c.gained = false
 			c.polled = time.Now()
