@@ -5,8 +5,11 @@ package pipeline
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,27 +33,81 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		started := time.Now()
-		p, problems := Check("f.yaml", data, testEnv, Known{Builtins: builtins})
-		if took := time.Since(started); took > 5*time.Second {
-			t.Errorf("%d bytes took %v", len(data), took)
-		}
-		if (p == nil) != (problems.Errors() > 0) {
-			t.Fatalf("pipeline is nil: %v, but there are %d errors", p == nil, problems.Errors())
-		}
-		var report bytes.Buffer
-		if err := problems.Print(&report, true); err != nil {
+	f.Fuzz(checkBytes)
+}
+
+// words are what TestMutatedFiles puts in the place of others.
+var words = []string{
+	"tickets", "mails", "tags", "tagger", "desk", "classes", "x", "y", "a", "from", "to", "of", "name", "partitions", "retention",
+	"model", "builtin", "identity", "options", "8", "0", "-1", "4", "1.5", "0x10", "1e9", ".nan", "true", "null", "~", "forever", "5s", "7d",
+	"64KiB", "\"${PASSWORD}\"", "${EMPTY:-x}", "${N:-3}", "\"$${x}\"", "\"\"", "'it''s'", "|", ">", "&a", "*a", "<<", "!!str", "?", "-",
+	"{", "}", "[", "]", ":", ",", "\n", "\n  ", "\"\\u0007\"", "ä", "日本", "\t", "#", "---", "a.dead", "tagger.dead",
+}
+
+// Changing files word by word goes deeper than changing bytes.
+func TestMutatedFiles(t *testing.T) {
+	files, err := globFiles("testdata/good/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := regexp.MustCompile(`[\w.$-]+|\s+|.`)
+	accepted := 0
+	for i, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(data, []byte(password)) && strings.Contains(report.String()+problems.Error(), password) {
-			t.Errorf("the report tells the value of a variable:\n%s", &report)
+		pieces := piece.FindAllString(string(data), -1)
+		r := rand.New(rand.NewPCG(uint64(i), 1))
+		for range 600 {
+			changed := slices.Clone(pieces)
+			for range 1 + r.IntN(4) {
+				at := r.IntN(len(changed))
+				switch r.IntN(4) {
+				case 0:
+					changed = slices.Insert(changed, at, words[r.IntN(len(words))])
+				case 1:
+					changed[at] = ""
+				case 2:
+					changed[at] = changed[r.IntN(len(changed))]
+				default:
+					changed[at] = words[r.IntN(len(words))]
+				}
+			}
+			text := strings.Join(changed, "")
+			if checkBytes(t, []byte(text)); t.Failed() {
+				t.Fatalf("the file is\n%s", text)
+			}
+			if _, err := Parse("f.yaml", []byte(text), testEnv); err == nil {
+				accepted++
+			}
 		}
-		if p != nil {
-			checkRoundTrip(t, p)
-			checkSound(t, p)
-		}
-	})
+	}
+	if accepted < 100 {
+		t.Errorf("only %d changed files were accepted, too few to say much", accepted)
+	}
+}
+
+func checkBytes(t *testing.T, data []byte) {
+	started := time.Now()
+	p, problems := Check("f.yaml", data, testEnv, Known{Builtins: builtins})
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("%d bytes took %v", len(data), took)
+	}
+	if (p == nil) != (problems.Errors() > 0) {
+		t.Fatalf("pipeline is nil: %v, but there are %d errors", p == nil, problems.Errors())
+	}
+	var report bytes.Buffer
+	if err := problems.Print(&report, true); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte(password)) && strings.Contains(report.String()+problems.Error(), password) {
+		t.Errorf("the report tells the value of a variable:\n%s", &report)
+	}
+	if p != nil {
+		checkRoundTrip(t, p)
+		checkSound(t, p)
+	}
 }
 
 // checkRoundTrip writes a pipeline as JSON, which is YAML, and reads it again.

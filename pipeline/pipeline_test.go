@@ -316,6 +316,17 @@ func TestHostileFilesAreRefusedSoon(t *testing.T) {
 	}
 }
 
+func TestDeepNestingIsNotParsed(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("[", maxDepth+1), "a: " + strings.Repeat("{a: ", maxDepth+1), strings.Repeat("- ", maxDepth+1), steep(maxIndent + 2),
+	} {
+		_, err := Parse("deep.yaml", []byte(text), nil)
+		if err == nil || !strings.Contains(err.Error(), "nested too deeply") {
+			t.Errorf("error is %v", err)
+		}
+	}
+}
+
 // steep is a block in which each key is indented by one more column.
 func steep(depth int) string {
 	var b strings.Builder

@@ -199,7 +199,10 @@ func (p *Pipeline) Gathers() []string {
 
 // TopicNames returns all topics but those of dead letters: the declared ones,
 // then the others as the file names them.
-func (p *Pipeline) TopicNames() []string { return newGraph(p).topics }
+func (p *Pipeline) TopicNames() []string {
+	g := newGraph(p)
+	return slices.DeleteFunc(g.topics, g.isDead)
+}
 
 // Sources returns the topics that nobody in the pipeline writes: their records
 // are published from outside.

@@ -99,13 +99,11 @@ func (b *builder) topics() {
 	}
 	for _, t := range b.p.TopicNames() {
 		n := Node{ID: "topic/" + t, Kind: Topic, Name: t, Detail: details[t]}
-		w, written := b.p.Writer(t)
+		w, _ := b.p.Writer(t)
 		switch {
 		case source[t]:
 			n.Kind = Source
 			n.About = fmt.Sprintf("Topic %s, published to from outside (%s)", t, n.Detail)
-		case !written:
-			continue // dead letters, mentioned for their settings
 		case w.Gather:
 			n.About = fmt.Sprintf("Topic %s, written by gather %s (%s)", t, w.Name, n.Detail)
 		default:

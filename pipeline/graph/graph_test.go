@@ -284,6 +284,39 @@ func TestNothingOverlapsInTheLayout(t *testing.T) {
 	}
 }
 
+func TestALineSharedWithAServiceIsNotBroken(t *testing.T) {
+	p, err := pipeline.Parse("shared.yaml", []byte(`
+name: shared
+topics: {in: {}, in2: {}}
+services:
+  a: {from: in, to: as, model: {builtin: identity}}
+  b: {from: as, to: bs, model: {builtin: identity}}
+  c: {from: [in, other], to: cs, model: {builtin: identity}}
+  d: {from: in2, to: other, model: {builtin: identity}}
+gather:
+  g: {of: in, from: [bs, cs], to: out}
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := Of(p)
+	l, err := arrange(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, broken := 0, 0
+	for _, s := range l.segments {
+		if s.of {
+			broken++
+		} else if s.to.isBend() && len(s.to.after) > 1 {
+			shared++
+		}
+	}
+	if shared == 0 || broken == 0 {
+		t.Errorf("%d shared segments are whole and %d are broken, want some of both", shared, broken)
+	}
+}
+
 func TestSVGIsWellFormedAndNamesEveryNode(t *testing.T) {
 	for seed := range uint64(20) {
 		g := random(t, seed)
