@@ -127,36 +127,38 @@ func check(text []byte) string {
 	if at := invalidUTF8(text); at >= 0 {
 		return fmt.Sprintf("not UTF-8 at byte %d", at)
 	}
-	depth := 0
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if fastjson.ValidateBytes(text) == nil && !deep(text) {
-		return ""
+	if at := tooDeep(text); at >= 0 {
+		return fmt.Sprintf("nested deeper than %d levels at byte %d", maxDepth, at)
 	}
-	for {
-		t, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return ""
-		}
-		if err != nil {
-			return fmt.Sprintf("not JSON at byte %d: %v", d.InputOffset(), err)
-		}
-		switch t {
-		case json.Delim('{'), json.Delim('['):
-			if depth++; depth > maxDepth {
-				return fmt.Sprintf("nested deeper than %d levels at byte %d", maxDepth, d.InputOffset())
-			}
-		case json.Delim('}'), json.Delim(']'):
-			if depth--; depth == 0 && d.More() {
-				return fmt.Sprintf("more than one JSON value in the line: the second begins after byte %d", d.InputOffset())
-			}
-		}
+	var value json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(text, &value); errors.As(err, &syntax) {
+		return fmt.Sprintf("not JSON at byte %d: %v", syntax.Offset, err)
+	} else if err != nil {
+		return "not JSON: " + err.Error()
 	}
+	return ""
 }
 
-// deep reports whether a value may be nested beyond the limit.
-func deep(text []byte) bool {
-	return bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) > maxDepth
+// tooDeep returns where a value is nested beyond the limit, or -1.
+func tooDeep(text []byte) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return i
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return -1
 }
 
 func invalidUTF8(text []byte) int {
