@@ -33,14 +33,16 @@ type Broker interface {
 
 	// Publish appends the records and returns when they are durable. Records of
 	// equal key keep the order of the call. The broker does not keep or change
-	// the records after the call. On an error some of the records may have
-	// been appended, but for each partition only a prefix of those meant for it.
-	// Errors: [ErrUnknownTopic], [ErrTooLarge], [ErrFull], or the broker's own.
+	// the records after the call. [ErrUnknownTopic], [ErrTooLarge] and [ErrFull]
+	// mean that nothing was appended, as does pinning to a partition that does
+	// not exist. On any other error some of the records may have been appended,
+	// but for each partition only a prefix of those meant for it.
 	Publish(ctx context.Context, records ...Record) error
 
 	// Join makes the caller a member of a consumer group that reads the topics.
-	// A group without a position in a partition begins at start ([Start], [End]
-	// or [At]; positions that exist win). Partition i of every topic belongs to
+	// A group without a position in a topic begins at start ([Start], [End] or
+	// [At]; unset means Start; positions that exist win), and that position is
+	// durable when Join returns. All members join the same topics. Partition i of every topic belongs to
 	// the same member; the topics must have equally many partitions
 	// ([ErrTopicConflict]). Partitions without a member do not exist for longer
 	// than a rebalance.
@@ -49,19 +51,22 @@ type Broker interface {
 	// Read reads a topic without a group: for tail, replay and inspection.
 	// Partition is a partition's number, or [AllPartitions]. The reader returns
 	// the records from the position from up to, not including, the position to,
-	// each partition in offset order. With to the zero Position it ends where
-	// the topic ended when Read was called; with [Forever] it waits for more.
+	// each partition in offset order. An unset from is the start. Both ends are
+	// found out when Read is called: an unset to is where the topic ends then;
+	// only [Forever] waits for more.
 	Read(ctx context.Context, topic string, partition int32, from, to Position) (Reader, error)
 
-	// Seek moves the group's position in every partition of the topic. It is
-	// refused with [ErrGroupActive] while the group has members.
+	// Seek moves the group's position in every partition of the topic, or sets
+	// it for a group that has none. It is refused with [ErrGroupActive] while the
+	// group has members.
 	Seek(ctx context.Context, group, topic string, to Position) error
 
 	// Groups names the consumer groups that have positions or members, sorted.
 	Groups(ctx context.Context) ([]string, error)
 
 	// Lag tells how far the group is in each partition of each topic it reads,
-	// sorted by topic and partition. A group that does not exist has none.
+	// sorted by topic and partition. It is 0 exactly when nothing is left to
+	// take. A group that does not exist has none.
 	Lag(ctx context.Context, group string) ([]Lag, error)
 
 	// Close ends open consumers and readers and releases what the broker holds.
@@ -79,8 +84,9 @@ type Consumer interface {
 	// afterwards and may be kept.
 	//
 	// Poll with a batch that is not settled is a programming error and panics.
-	// When ctx ends Poll returns its error and no records; nothing is skipped.
-	// Assignment may change only in Poll.
+	// When ctx ends Poll returns its error and no records, even if there are
+	// some; nothing is skipped. Assignment may change only in Poll, and what it
+	// returns belongs to the assignment then.
 	Poll(ctx context.Context, w Want) ([]Record, error)
 
 	// Settle appends the results and moves the group past the polled batch, as
@@ -88,8 +94,10 @@ type Consumer interface {
 	// appends the results only (a join answers at its deadline).
 	//
 	// [ErrFenced] means the group gave a partition of this member to another
-	// one: nothing was changed, the batch is forgotten, and the next Poll begins
-	// at the positions of the partitions owned then. [ErrTooLarge],
+	// one, which happens to members that keep a batch too long while others wait
+	// for its partitions: nothing was changed, the batch is forgotten, every
+	// Settle is fenced until the next Poll, and that begins at the positions of
+	// the partitions owned then. [ErrTooLarge],
 	// [ErrUnknownTopic] and [ErrFull] mean that nothing was changed and the
 	// batch is still open. After any other error the driver has found out
 	// whether the settle took place before it returns; if it could not, Settle

@@ -40,7 +40,7 @@ func TestParsePosition(t *testing.T) {
 			t.Errorf("ParsePosition(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "-1", "soon", "-24h"} {
+	for _, bad := range []string{"", "-1", "soon", "-24h", "nand", "infd"} {
 		if p, err := ParsePosition(bad, now); err == nil {
 			t.Errorf("ParsePosition(%q) = %v, want an error", bad, p)
 		}

@@ -109,7 +109,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	for i := 0; i < len(s); i++ {
 		if s[i] == 'd' {
 			n, err := strconv.ParseFloat(s[:i], 64)
-			if err != nil || n < 0 || n > 36500 {
+			if err != nil || !(n >= 0 && n <= 36500) { // not a number neither
 				break
 			}
 			days, rest = time.Duration(n*24*float64(time.Hour)), s[i+1:]
