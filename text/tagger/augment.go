@@ -9,41 +9,71 @@ import (
 	"github.com/millrace-ml/millrace/text/conllu"
 )
 
+// block is how many sentences in a row share a fold, as they are about the
+// same things.
+const block = 20
+
 // augment makes the examples: each sentence as it is, and once more as a
-// customer might type it.
-func augment(sentences []conllu.Sentence, random *rand.Rand) ([]example, error) {
-	var examples []example
+// customer may type it.
+func augment(sentences []conllu.Sentence, random *rand.Rand) ([]*example, error) {
+	examples := make([]*example, 0, 2*len(sentences))
 	for i := range sentences {
-		e, err := exampleOf(sentences[i].Words)
-		if err != nil {
-			return nil, err
-		}
-		examples = append(examples, e)
-		e, err = exampleOf(careless(sentences[i].Words, random))
-		if err != nil {
-			return nil, err
-		}
-		if len(e.tokens) > 0 {
-			examples = append(examples, e)
+		for _, words := range [][]conllu.Word{sentences[i].Words, careless(sentences[i].Words, random)} {
+			e, err := exampleOf(words)
+			if err != nil {
+				return nil, err
+			}
+			e.fold = i / block % folds
+			if len(e.tokens) > 0 {
+				examples = append(examples, e)
+			}
 		}
 	}
 	return examples, nil
 }
 
-// careless lower-cases the words and drops the final punctuation.
-func careless(words []conllu.Word, _ *rand.Rand) []conllu.Word {
-	out := make([]conllu.Word, 0, len(words))
-	for _, w := range words {
-		w.Form = strings.ToLower(w.Form)
-		out = append(out, w)
+// slips is how often a word of a careless sentence has a slip in it.
+const slips = 0.02
+
+// careless writes the words in lower case, without the punctuation at the end,
+// and with a slip of the keyboard now and then.
+func careless(words []conllu.Word, random *rand.Rand) []conllu.Word {
+	out := Plain(words)
+	for i := range out {
+		if w := &out[i]; len(w.Form) > 4 && random.Float64() < slips {
+			w.Form = slip(w.Form, random)
+		}
 	}
-	return Unpunctuated(out)
+	return out
 }
 
-// Unpunctuated drops the punctuation that ends a sentence.
-func Unpunctuated(words []conllu.Word) []conllu.Word {
-	for len(words) > 0 && words[len(words)-1].UPOS == "PUNCT" {
+// slip swaps, drops or doubles a letter that is not the first.
+func slip(word string, random *rand.Rand) string {
+	for i := range len(word) {
+		if word[i] < 'a' || word[i] > 'z' {
+			return word
+		}
+	}
+	i := 1 + random.IntN(len(word)-2)
+	switch random.IntN(3) {
+	case 0:
+		return word[:i] + word[i+1:i+2] + word[i:i+1] + word[i+2:]
+	case 1:
+		return word[:i] + word[i+1:]
+	}
+	return word[:i] + word[i:i+1] + word[i:]
+}
+
+// Plain returns the words in lower case and without the punctuation that ends
+// the sentence, as people write in a chat.
+func Plain(words []conllu.Word) []conllu.Word {
+	for len(words) > 0 && words[len(words)-1].UPOS == PUNCT.String() {
 		words = words[:len(words)-1]
 	}
-	return words
+	out := make([]conllu.Word, len(words))
+	for i, w := range words {
+		w.Form = strings.ToLower(w.Form)
+		out[i] = w
+	}
+	return out
 }

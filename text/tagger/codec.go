@@ -14,13 +14,23 @@ import (
 	"sync"
 
 	_ "embed"
+
+	"github.com/millrace-ml/millrace/text/internal/lexicon"
 )
 
 //go:embed english.weights
 var english []byte
 
+//go:embed english.lexicon
+var englishLexicon []byte
+
+// englishWords is the lexicon that every tagger uses.
+var englishWords = sync.OnceValues(func() (*lexicon.Lexicon, error) {
+	return lexicon.Load(bytes.NewReader(englishLexicon))
+})
+
 // English returns the tagger that comes with the package. It is decoded once,
-// when it is first asked for, in about 30 ms.
+// when it is first asked for, in about a tenth of a second.
 var English = sync.OnceValue(func() *Tagger {
 	t, err := Load(bytes.NewReader(english))
 	if err != nil {
@@ -31,15 +41,13 @@ var English = sync.OnceValue(func() *Tagger {
 
 // magic begins a file of weights; its digit is the version of the format and
 // of the features, which must be those the weights were learned with.
-const magic = "millrace tagger 1\n"
+const magic = "millrace tagger 2\n"
 
-// limits of a file, so that a damaged one does not fill the memory.
-const (
-	maxRows = 1 << 22
-)
+// maxRows bounds a file, so that a damaged one does not fill the memory.
+const maxRows = 1 << 22
 
-// Save writes the weights: features in ascending order as differences, then
-// each tag's weights, all deflated.
+// Save writes the weights: of either pass the features in ascending order as
+// differences, then each tag's weights, all deflated.
 func (t *Tagger) Save(w io.Writer) error {
 	if _, err := io.WriteString(w, magic); err != nil {
 		return fmt.Errorf("save tagger: %w", err)
@@ -49,7 +57,8 @@ func (t *Tagger) Save(w io.Writer) error {
 		return fmt.Errorf("save tagger: %w", err)
 	}
 	out := bufio.NewWriter(z)
-	t.table.save(out)
+	t.first.save(out)
+	t.second.save(out)
 	// The buffered writer keeps the first error for Flush.
 	if err := errors.Join(out.Flush(), z.Close()); err != nil {
 		return fmt.Errorf("save tagger: %w", err)
@@ -93,9 +102,16 @@ func Load(r io.Reader) (*Tagger, error) {
 	}
 	z := flate.NewReader(r)
 	in := bufio.NewReader(z)
-	t := new(Tagger)
-	if err := t.table.load(in); err != nil {
+	words, err := englishWords()
+	if err != nil {
 		return nil, fmt.Errorf("load tagger: %w", err)
+	}
+	t := &Tagger{words: words}
+	if err := t.first.load(in); err != nil {
+		return nil, fmt.Errorf("load tagger: first pass: %w", err)
+	}
+	if err := t.second.load(in); err != nil {
+		return nil, fmt.Errorf("load tagger: second pass: %w", err)
 	}
 	return t, nil
 }

@@ -5,6 +5,8 @@ package tagger
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/millrace-ml/millrace/text/internal/lexicon"
 )
 
 // word is what the features see of a token. Hashes stand for strings: two that
@@ -19,7 +21,9 @@ type word struct {
 	prefix3 uint32
 	shape   uint32 // kinds of characters, runs shortened to two
 	capital uint32 // how the token is capitalised, and whether that tells anything
-	cluster [3]uint32
+	guess   uint32 // the lexicon's guess of its parts of speech, 0 if it does not know it
+	coarse  uint32 // its group of words of similar use, and a smaller one
+	fine    uint32
 }
 
 // How a token is capitalised.
@@ -32,9 +36,13 @@ const (
 	capMeaningless // the whole text has capitals, or none
 )
 
-// outside stands for the words before and after the text.
-var outside = word{form: 1, suffix1: 1, suffix2: 1, suffix3: 1, suffix4: 1, prefix2: 1, prefix3: 1, shape: 1, capital: 0, cluster: [3]uint32{1, 1, 1}}
+// unlisted is what the lexicon says of tokens that are no words.
+const unlisted = 1 << 16
 
+// outside stands for the words before and after the text.
+var outside = word{form: 1, suffix1: 1, suffix2: 1, suffix3: 1, suffix4: 1, prefix2: 1, prefix3: 1, shape: 1, guess: unlisted, coarse: unlisted, fine: unlisted}
+
+// FNV-1a, as in package lexicon.
 const (
 	fnvOffset = 2166136261
 	fnvPrime  = 16777619
@@ -45,7 +53,7 @@ const maxWord = 48
 
 // look fills in w from the token. caseless says that capitals mean nothing in
 // this text.
-func (w *word) look(token string, caseless bool) {
+func (w *word) look(token string, caseless bool, words *lexicon.Lexicon) {
 	var low [maxWord * 2]byte
 	n, shape := fold(low[:0], token)
 	b := low[:n]
@@ -58,14 +66,12 @@ func (w *word) look(token string, caseless bool) {
 			w.shape |= 1 << 20
 		}
 	}
-	h := uint32(fnvOffset)
-	for _, c := range b {
-		h = (h ^ uint32(c)) * fnvPrime
-	}
-	w.form = h
+	w.form = lexicon.Hash(b)
+	classes := words.Find(w.form)
+	w.guess, w.coarse, w.fine = uint32(classes[0]), uint32(classes[1]), uint32(classes[2])
 	w.prefix2 = prefixHash(b, 2)
 	w.prefix3 = prefixHash(b, 3)
-	h = fnvOffset
+	h := uint32(fnvOffset)
 	w.suffix1, w.suffix2, w.suffix3, w.suffix4 = 2, 2, 2, 2
 	for k := 1; k <= 4 && k <= len(b); k++ {
 		h = (h ^ uint32(b[len(b)-k])) * fnvPrime

@@ -56,6 +56,15 @@ func (t *table) add(s *scores, feature uint32) {
 	}
 }
 
+// best is the tag for which the features' weights add up to most.
+func (t *table) best(features []uint32) Tag {
+	var sum scores
+	for _, f := range features {
+		t.add(&sum, f)
+	}
+	return sum.best()
+}
+
 // insert puts a feature with its weights into the table, which has room.
 func (t *table) insert(feature uint32, weights *[Tags]int8) {
 	i := int(feature * 0x9e3779b1 >> t.shift)
