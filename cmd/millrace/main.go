@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Millrace runs machine-learning models on streams of messages. See package
+// internal/cli for the commands.
+package main
+
+import (
+	"os"
+
+	"github.com/millrace-ml/millrace/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Client speaks to a gateway. It may be used by several goroutines at once.
+type Client struct {
+	Base string       // such as "http://127.0.0.1:8088"
+	HTTP *http.Client // nil: http.DefaultClient; without a timeout, as reading may take for ever
+}
+
+// PublishOptions say what the records of a publish are.
+type PublishOptions struct {
+	Key       string // the field that has the record's key; "": no key
+	Enveloped bool   // each line is a [Record], not its value
+}
+
+// Publish sends NDJSON and returns how many records are durable, also with an
+// error, which is an [*Error] when the gateway refused.
+func (c *Client) Publish(ctx context.Context, topic string, ndjson io.Reader, o PublishOptions) (int, error) {
+	q := url.Values{}
+	if o.Key != "" {
+		q.Set("key", o.Key)
+	}
+	if o.Enveloped {
+		q.Set("envelope", "true")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), ndjson)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", typeNDJSON)
+	var p Published
+	if err := c.do(req, &p); err != nil {
+		if e, ok := err.(*Error); ok {
+			return e.Published, err
+		}
+		return 0, err
+	}
+	return p.Published, nil
+}
+
+// Read yields the records of a topic, and at last the error if it did not end as
+// it should. It ends when ctx does.
+func (c *Client) Read(ctx context.Context, topic string, q Query) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(q.values(), "topics", topic, "records"), nil)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		resp, err := c.send(req)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		in := bufio.NewReaderSize(resp.Body, 64<<10)
+		for {
+			line, err := in.ReadBytes('\n')
+			if err == io.EOF && len(line) == 0 {
+				return
+			}
+			if err == nil {
+				var r Record
+				if r, err = parseLine(line); err == nil {
+					if !yield(r, nil) {
+						return
+					}
+					continue
+				}
+			}
+			yield(Record{}, err)
+			return
+		}
+	}
+}
+
+// parseLine reads a record, or the error that ends a stream.
+func parseLine(line []byte) (Record, error) {
+	var v struct {
+		Record
+		Error
+	}
+	if err := json.Unmarshal(line, &v); err != nil {
+		return Record{}, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	if v.Message != "" {
+		return Record{}, &v.Error
+	}
+	return v.Record, nil
+}
+
+// Topics lists all topics.
+func (c *Client) Topics(ctx context.Context) (all []Topic, err error) {
+	return all, c.get(ctx, &all, "topics")
+}
+
+// Groups lists all consumer groups, without their partitions.
+func (c *Client) Groups(ctx context.Context) (all []Group, err error) {
+	return all, c.get(ctx, &all, "groups")
+}
+
+// Group describes a consumer group.
+func (c *Client) Group(ctx context.Context, name string) (group Group, err error) {
+	return group, c.get(ctx, &group, "groups", name)
+}
+
+func (c *Client) url(q url.Values, path ...string) string {
+	u := strings.TrimRight(c.Base, "/") + "/v1"
+	for _, p := range path {
+		u += "/" + url.PathEscape(p)
+	}
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	return u
+}
+
+func (c *Client) get(ctx context.Context, into any, path ...string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(nil, path...), nil)
+	if err != nil {
+		return err
+	}
+	return c.do(req, into)
+}
+
+func (c *Client) do(req *http.Request, into any) error {
+	resp, err := c.send(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	return nil
+}
+
+// send returns an answer of status 200, whose body the caller closes.
+func (c *Client) send(req *http.Request) (*http.Response, error) {
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	e := &Error{Status: resp.StatusCode}
+	if json.Unmarshal(body, e) != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(body))
+	}
+	return nil, e
+}

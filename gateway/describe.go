@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+func (g *Gateway) topics(w http.ResponseWriter, r *http.Request) error {
+	infos, err := g.b.Topics(r.Context())
+	if err != nil {
+		return err
+	}
+	all := make([]Topic, 0, len(infos))
+	for _, info := range infos {
+		t := Topic{
+			Name: info.Name, Source: g.accepts(info.Name),
+			RetentionSeconds: int64(info.Retention / time.Second), RetentionBytes: info.RetentionBytes,
+		}
+		for _, e := range info.Ends {
+			t.Records += e.End - e.Start
+			t.Partitions = append(t.Partitions, Partition(e))
+		}
+		all = append(all, t)
+	}
+	return writeJSON(w, all)
+}
+
+// accepts reports whether a topic may be published to, if it exists.
+func (g *Gateway) accepts(topic string) bool {
+	return g.o.Sources == nil || slices.Contains(g.o.Sources, topic)
+}
+
+func (g *Gateway) groups(w http.ResponseWriter, r *http.Request) error {
+	names, err := g.b.Groups(r.Context())
+	if err != nil {
+		return err
+	}
+	all := make([]Group, 0, len(names))
+	for _, name := range names {
+		group, err := describeGroup(r.Context(), g.b, name)
+		if err != nil {
+			return err
+		}
+		group.Partitions = nil
+		all = append(all, group)
+	}
+	return writeJSON(w, all)
+}
+
+func (g *Gateway) group(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("group")
+	names, err := g.b.Groups(r.Context())
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, name) {
+		return refuse(http.StatusNotFound, among(name, names, "group"), "there is no group %q", name)
+	}
+	group, err := describeGroup(r.Context(), g.b, name)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, group)
+}
+
+func describeGroup(ctx context.Context, b broker.Broker, name string) (Group, error) {
+	lags, err := b.Lag(ctx, name)
+	if err != nil {
+		return Group{}, err
+	}
+	group := Group{Name: name, Topics: []string{}}
+	members := map[string]bool{}
+	for _, l := range lags {
+		if !slices.Contains(group.Topics, l.Topic) {
+			group.Topics = append(group.Topics, l.Topic)
+		}
+		if l.Member != "" {
+			members[l.Member] = true
+		}
+		group.Lag += l.Lag
+		group.Partitions = append(group.Partitions, Place(l))
+	}
+	group.Members = len(members)
+	return group, nil
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gateway is the way in and out of a broker over HTTP: programs publish
+// records, read topics, and look at groups, without a client of the broker.
+//
+// The one idea: the gateway adds nothing to the broker but limits. Each request
+// is one call of the broker's contract; what comes in is checked byte by byte
+// before it is kept, what goes out is streamed; and however many requests there
+// are, and however long, the memory they take together has a bound. A publish
+// is answered when its records are durable.
+//
+//	POST /v1/topics/{topic}/records   publish JSON or NDJSON
+//	GET  /v1/topics/{topic}/records   read or follow, as NDJSON
+//	GET  /v1/topics                   all topics
+//	GET  /v1/groups                   all consumer groups
+//	GET  /v1/groups/{group}           one, by partition
+//	GET  /metrics /healthz /readyz
+//
+// It serves this machine only, as it asks nobody who they are: see [Listen]. A
+// web page of another origin can neither publish nor read.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Options of a gateway. The zero value is a good default.
+type Options struct {
+	// Sources are the topics that may be published to. Nil allows every topic.
+	// What a service writes should not be among them: its readers take it for
+	// the service's work.
+	Sources []string
+
+	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
+	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
+	MaxDepth       int   // of arrays and objects in each other; 0: 128
+	MemoryBytes    int64 // for all requests that publish; further ones wait; 0: 256 MiB
+	MaxReaders     int   // requests that read at once; further ones are refused; 0: 256
+
+	Idle time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
+
+	Registry *prometheus.Registry // shown at /metrics, with the gateway's own; nil: none
+	Healthy  func() error         // behind /healthz; nil: always
+	Ready    func() error         // behind /readyz; nil: always
+	Tracer   trace.Tracer         // nil: a traceparent is handed on, no spans are made
+	Logger   *slog.Logger         // nil discards
+}
+
+func (o *Options) setDefaults() {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = broker.DefaultMaxRecordBytes
+	}
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = 16 << 20
+	}
+	if o.MaxDepth == 0 {
+		o.MaxDepth = 128
+	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = 256 << 20
+	}
+	o.MemoryBytes = max(o.MemoryBytes, o.MaxBodyBytes, streamBytes(o.MaxRecordBytes))
+	if o.MaxReaders == 0 {
+		o.MaxReaders = 256
+	}
+	if o.Idle == 0 {
+		o.Idle = time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Gateway is an [http.Handler] on a broker.
+type Gateway struct {
+	b       broker.Broker
+	o       Options
+	handler http.Handler
+	memory  *semaphore.Weighted
+	readers *semaphore.Weighted
+	metrics *metrics
+
+	draining atomic.Bool
+	ended    context.Context // ends readers that follow
+	end      context.CancelFunc
+}
+
+// New makes a gateway. The broker stays the caller's. The error tells that the
+// registry has metrics of the same name.
+func New(b broker.Broker, o Options) (*Gateway, error) {
+	o.setDefaults()
+	g := &Gateway{
+		b: b, o: o,
+		memory:  semaphore.NewWeighted(o.MemoryBytes),
+		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
+		metrics: newMetrics(),
+	}
+	g.ended, g.end = context.WithCancel(context.Background())
+	if o.Registry != nil {
+		if err := g.metrics.register(o.Registry); err != nil {
+			return nil, fmt.Errorf("register the gateway's metrics: %w", err)
+		}
+	}
+	g.handler = g.guard(g.routes())
+	return g, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
+
+// Drain makes the gateway refuse what is published from now on. Reading goes on,
+// so that the last answers can be seen.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Close drains and ends the readers that follow a topic.
+func (g *Gateway) Close() {
+	g.Drain()
+	g.end()
+}
+
+func (g *Gateway) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, pattern, h) })
+	}
+	handle("POST /v1/topics/{topic}/records", g.publish)
+	handle("GET /v1/topics/{topic}/records", g.read)
+	handle("GET /v1/topics", g.topics)
+	handle("GET /v1/groups", g.groups)
+	handle("GET /v1/groups/{group}", g.group)
+	handle("GET /healthz", check(g.o.Healthy))
+	handle("GET /readyz", check(g.ready))
+	if g.o.Registry != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(g.o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	}
+	return mux
+}
+
+// serve runs a handler and answers with its error.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route string, h func(w http.ResponseWriter, r *http.Request) error) {
+	status := http.StatusOK
+	if err := h(w, r); err != nil {
+		if r.Context().Err() != nil && errors.Is(err, r.Context().Err()) {
+			return // the client has gone
+		}
+		e := explain(err)
+		status = e.Status
+		if status >= 500 {
+			g.o.Logger.Warn("request failed", "route", route, "status", status, "error", e.Message)
+		}
+		writeError(w, e)
+	}
+	g.metrics.request(route, status)
+}
+
+// guard stands before all handlers.
+func (g *Gateway) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil || p == http.ErrAbortHandler {
+				return
+			}
+			g.o.Logger.Error("panic in a request", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			writeError(w, &Error{Status: http.StatusInternalServerError, Message: "internal error: the log has the details"})
+		}()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if !loopbackHost(r.Host) {
+			writeError(w, &Error{
+				Status:  http.StatusMisdirectedRequest,
+				Message: fmt.Sprintf("host %q is not a name of this machine's loopback", r.Host),
+				Hint:    "use http://127.0.0.1 or http://localhost with the port",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopbackHost reports whether a Host header names this machine as itself. With
+// any other name a web page could reach the gateway by pointing its own domain
+// here (DNS rebinding).
+func loopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func check(f func() error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		if f != nil {
+			if err := f(); err != nil {
+				return &Error{Status: http.StatusServiceUnavailable, Message: err.Error()}
+			}
+		}
+		return writeJSON(w, map[string]string{"status": "ok"})
+	}
+}
+
+func (g *Gateway) ready() error {
+	if g.draining.Load() {
+		return errDraining
+	}
+	if g.o.Ready != nil {
+		return g.o.Ready()
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", typeJSON)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // the client has gone when this fails
+	return nil
+}
+
+func writeError(w http.ResponseWriter, e *Error) {
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", typeJSON)
+	w.WriteHeader(e.Status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(e) // the client has gone when this fails
+}

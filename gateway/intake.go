@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+const (
+	// A batch of NDJSON is at most about this large. Its size follows from how
+	// long the broker takes for the one before.
+	batchRecords = 4096
+	batchBytes   = 1 << 20
+
+	// admission is how long a publisher waits for memory before it is refused.
+	admission = 10 * time.Second
+)
+
+// streamBytes is what an NDJSON request may take: a batch that is published,
+// one that is gathered, and a line.
+func streamBytes(maxRecord int) int64 { return 2*batchBytes + 2*int64(maxRecord) }
+
+// publish is POST /v1/topics/{topic}/records.
+func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
+	if g.draining.Load() {
+		return errDraining
+	}
+	stream, err := mediaType(r)
+	if err != nil {
+		return err
+	}
+	topic := r.PathValue("topic")
+	if err := g.allow(r.Context(), topic); err != nil {
+		return err
+	}
+	p, err := g.newParser(topic, r)
+	if err != nil {
+		return err
+	}
+	need := streamBytes(g.o.MaxRecordBytes)
+	if !stream {
+		need = g.o.MaxBodyBytes
+		if r.ContentLength >= 0 {
+			need = min(need, r.ContentLength)
+		}
+	}
+	release, err := g.admit(r.Context(), need)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	body := &patientBody{r.Body, http.NewResponseController(w), g.o.Idle}
+	var n int
+	if stream {
+		n, err = g.publishStream(r.Context(), p, body)
+	} else {
+		n, err = g.publishBody(r.Context(), p, http.MaxBytesReader(w, io.NopCloser(body), g.o.MaxBodyBytes))
+	}
+	if n > 0 {
+		g.metrics.published(topic, n)
+	}
+	if err != nil {
+		e := *explain(err)
+		e.Published = n
+		return &e
+	}
+	return writeJSON(w, Published{n})
+}
+
+// mediaType tells whether the body is NDJSON rather than JSON. Other types are
+// refused: a page of another origin can send text or a form without asking, but
+// not these (Fetch standard, "CORS-safelisted request-header").
+func mediaType(r *http.Request) (stream bool, err error) {
+	header := r.Header.Get("Content-Type")
+	t, _, parseErr := mime.ParseMediaType(header)
+	switch {
+	case parseErr == nil && t == typeJSON:
+		return false, nil
+	case parseErr == nil && (t == typeNDJSON || t == "application/ndjson" || t == "application/jsonl"):
+		return true, nil
+	}
+	return false, refuse(http.StatusUnsupportedMediaType,
+		"send the header Content-Type: application/json, or application/x-ndjson for one record a line",
+		"content type %q is not JSON", header)
+}
+
+// allow tells whether the topic may be published to.
+func (g *Gateway) allow(ctx context.Context, topic string) error {
+	if g.o.Sources != nil && g.accepts(topic) {
+		return nil
+	}
+	infos, err := g.b.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		if info.Name != topic {
+			continue
+		}
+		if g.accepts(topic) {
+			return nil
+		}
+		return refuse(http.StatusForbidden, "publish to "+strings.Join(g.o.Sources, " or "),
+			"topic %s is written by the pipeline's own services", topic)
+	}
+	return g.unknownTopic(ctx, topic)
+}
+
+// admit waits until there is memory for n bytes.
+func (g *Gateway) admit(ctx context.Context, n int64) (release func(), err error) {
+	wait, cancel := context.WithTimeoutCause(ctx, admission, errors.New("waited"))
+	defer cancel()
+	if err := g.memory.Acquire(wait, n); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, refuse(http.StatusServiceUnavailable, "try again later", "too many publish at once")
+	}
+	return func() { g.memory.Release(n) }, nil
+}
+
+// patientBody waits for the client's next bytes as long as it is allowed to,
+// however long the whole takes.
+type patientBody struct {
+	io.Reader
+	c    *http.ResponseController
+	idle time.Duration
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	_ = b.c.SetReadDeadline(time.Now().Add(b.idle)) // not every connection has deadlines
+	return b.Reader.Read(p)
+}
+
+// readFault makes an answer of an error of reading the body.
+func readFault(err error) error {
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(http.StatusRequestEntityTooLarge,
+			"send less at once, or one record a line as application/x-ndjson, which has no limit in all",
+			"the body has more than %d bytes", e.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuse(http.StatusRequestTimeout, "", "the body stopped to come")
+	}
+	return refuse(http.StatusBadRequest, "", "the body ends before its end: %v", err)
+}
+
+// publishBody publishes a JSON body: one value, or an array of values.
+func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (int, error) {
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return 0, readFault(err)
+	}
+	b = bytes.TrimPrefix(b, byteOrderMark)
+	if len(trimSpace(b)) == 0 {
+		return 0, errEmpty
+	}
+	// An array around the records is a level of its own.
+	if err := checkJSON(b, g.o.MaxDepth+1); err != nil {
+		f := err.(*fault)
+		n, at := line(b, f.offset)
+		return 0, refuse(http.StatusBadRequest, "", "%s (line %d, byte %d of it)", f.Error(), n, at)
+	}
+	values := [][]byte{trimSpace(b)}
+	if values[0][0] == '[' {
+		values = elements(values[0])
+	}
+	if len(values) == 0 {
+		return 0, errEmpty
+	}
+	records := make([]broker.Record, len(values))
+	for i, v := range values {
+		if records[i], err = p.record(v); err != nil {
+			return 0, at(fmt.Sprintf("record %d", i), err)
+		}
+	}
+	if err := g.b.Publish(ctx, records...); err != nil {
+		return 0, err
+	}
+	return len(records), nil
+}
+
+var errEmpty = &Error{Status: http.StatusBadRequest, Message: "the body is empty", Hint: "send a JSON value, an array of them, or NDJSON"}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// at says where a fault is.
+func at(where string, err error) error {
+	e := *explain(err)
+	e.Message = where + ": " + e.Message
+	return &e
+}
+
+// publishStream publishes NDJSON: a value a line, empty lines aside. While the
+// broker makes a batch durable the next one is gathered.
+func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) (int, error) {
+	pub := g.startPublisher(ctx)
+	err := g.feed(pub, p, body)
+	n, pubErr := pub.wait()
+	if pubErr != nil {
+		return n, pubErr
+	}
+	if err == nil && n == 0 {
+		err = errEmpty
+	}
+	return n, err
+}
+
+// feed hands the lines' records over until the end or the first fault.
+func (g *Gateway) feed(pub *publisher, p *parser, body io.Reader) error {
+	in := lines{r: body, max: g.o.MaxRecordBytes}
+	for {
+		b, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if errors.Is(err, errLong) {
+			e := refuse(http.StatusRequestEntityTooLarge, "", "line %d has more than %d bytes, the limit of a record", in.count, in.max)
+			e.Line = in.count
+			return e
+		}
+		if err != nil {
+			return readFault(err)
+		}
+		if in.count == 1 {
+			b = bytes.TrimPrefix(b, byteOrderMark)
+		}
+		if b = trimSpace(b); len(b) == 0 {
+			continue
+		}
+		var r broker.Record
+		if err = checkJSON(b, g.o.MaxDepth); err != nil {
+			err = refuse(http.StatusBadRequest, "", "%v", err)
+		} else {
+			r, err = p.record(b)
+		}
+		if err != nil {
+			e := at(fmt.Sprintf("line %d", in.count), err).(*Error)
+			e.Line = in.count
+			return e
+		}
+		if !pub.add(r) {
+			return nil // its error is the request's
+		}
+	}
+}
+
+// publisher publishes batches while the next one is gathered.
+type publisher struct {
+	batches chan []broker.Record
+	failed  chan struct{}
+	batch   []broker.Record
+	bytes   int
+	n       int
+	err     error // both read after wait
+}
+
+func (g *Gateway) startPublisher(ctx context.Context) *publisher {
+	p := &publisher{batches: make(chan []broker.Record), failed: make(chan struct{})}
+	go func() {
+		defer close(p.failed)
+		for batch := range p.batches {
+			if p.err = g.b.Publish(ctx, batch...); p.err != nil {
+				return
+			}
+			p.n += len(batch)
+		}
+	}()
+	return p
+}
+
+// add takes a record, and hands the batch over when the broker is idle or the
+// batch is full. It reports whether the broker still takes records.
+func (p *publisher) add(r broker.Record) bool {
+	p.batch = append(p.batch, r)
+	p.bytes += r.Size()
+	if len(p.batch) >= batchRecords || p.bytes >= batchBytes {
+		return p.hand()
+	}
+	select {
+	case p.batches <- p.batch:
+		p.batch, p.bytes = nil, 0
+	case <-p.failed:
+		return false
+	default:
+	}
+	return true
+}
+
+func (p *publisher) hand() bool {
+	select {
+	case p.batches <- p.batch:
+		p.batch, p.bytes = nil, 0
+		return true
+	case <-p.failed:
+		return false
+	}
+}
+
+// wait publishes the rest and tells how many records are durable.
+func (p *publisher) wait() (int, error) {
+	if len(p.batch) > 0 {
+		p.hand()
+	}
+	close(p.batches)
+	<-p.failed
+	return p.n, p.err
+}

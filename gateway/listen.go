@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// ErrAddress is what [Listen]'s errors match when the address is at fault, not
+// the machine.
+var ErrAddress = errors.New("cannot listen there")
+
+// Listen opens a TCP port of this machine's loopback, such as "127.0.0.1:8088";
+// port 0 takes a free one. It refuses other addresses: the gateway speaks plain
+// HTTP and asks nobody who they are, so it must not be reached from elsewhere.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w: write HOST:PORT, such as 127.0.0.1:8088", address, ErrAddress)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("listen on %q: %w: only 127.0.0.1, [::1] and localhost are allowed, as there is no TLS and no token yet", address, ErrAddress)
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s: %w: another process has the port", address, ErrAddress)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return ln, nil
+}
+
+// Serve answers requests that come to the listener until ctx ends, then closes
+// the gateway and waits for running requests, at most for grace. The listener
+// is closed when it returns. The error is nil after an orderly end.
+func (g *Gateway) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	server := &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(g.o.Logger.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ln) }()
+	select {
+	case err := <-ended:
+		g.Close()
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	g.Close()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(limit)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("end requests to %s: %w", ln.Addr(), err), server.Close())
+	}
+	<-ended
+	return err
+}

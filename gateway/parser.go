@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fastjson"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
+)
+
+// parser makes records of the values of one request, which were checked.
+//
+// A value is the record's value as it is. Its key is taken from the field that
+// ?key=FIELD names, or there is none. With ?envelope=true a value is a [Record]
+// instead: value, key and headers.
+type parser struct {
+	topic     string
+	key       string
+	enveloped bool
+	max       int
+	trace     func() []byte // the traceparent of the next record, or nil
+	json      fastjson.Parser
+}
+
+func (g *Gateway) newParser(topic string, r *http.Request) (*parser, error) {
+	q := r.URL.Query()
+	p := &parser{topic: topic, key: q.Get("key"), max: g.o.MaxRecordBytes}
+	if s := q.Get("envelope"); s != "" {
+		var err error
+		if p.enveloped, err = strconv.ParseBool(s); err != nil {
+			return nil, refuse(http.StatusBadRequest, "", "envelope=%s: use true or false", s)
+		}
+	}
+	p.trace = g.tracing(topic, r)
+	return p, nil
+}
+
+// tracing tells which traceparent a request's records carry: that of the request
+// or, when spans are made, of a span of their own.
+func (g *Gateway) tracing(topic string, r *http.Request) func() []byte {
+	propagator := propagation.TraceContext{}
+	ctx := propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	inject := func() []byte { return nil }
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		carrier := propagation.MapCarrier{}
+		propagator.Inject(ctx, carrier)
+		given := []byte(carrier.Get(lineage.Traceparent))
+		inject = func() []byte { return given }
+	}
+	if g.o.Tracer == nil {
+		return inject
+	}
+	return func() []byte {
+		ctx, span := g.o.Tracer.Start(ctx, "publish "+topic, trace.WithSpanKind(trace.SpanKindProducer),
+			trace.WithAttributes(attribute.String("messaging.destination.name", topic)))
+		span.End()
+		carrier := propagation.MapCarrier{}
+		propagator.Inject(ctx, carrier)
+		return []byte(carrier.Get(lineage.Traceparent))
+	}
+}
+
+// record makes a record of valid JSON.
+func (p *parser) record(value []byte) (broker.Record, error) {
+	r := broker.Record{Topic: p.topic, Value: value}
+	if p.enveloped {
+		var err error
+		if r, err = p.open(value); err != nil {
+			return r, refuse(http.StatusBadRequest, "", "%v", err)
+		}
+	}
+	if p.key != "" && len(r.Key) == 0 {
+		key, err := p.keyOf(r.Value)
+		if err != nil {
+			return r, refuse(http.StatusBadRequest, "every record needs the field that key names; leave key out for records without one", "%v", err)
+		}
+		r.Key = key
+	}
+	if r.Header(lineage.Traceparent) == nil {
+		if parent := p.trace(); parent != nil {
+			r.Headers = append(r.Headers, broker.Header{Key: lineage.Traceparent, Value: parent})
+		}
+	}
+	if size := r.Size(); size > p.max {
+		return r, refuse(http.StatusRequestEntityTooLarge, "", "the record is too large: %d bytes, the limit is %d", size, p.max)
+	}
+	return r, nil
+}
+
+// open takes a record out of its envelope.
+func (p *parser) open(b []byte) (broker.Record, error) {
+	var w Record
+	if err := strict(b, &w); err != nil {
+		return broker.Record{}, fmt.Errorf("the envelope is not one: %w", err)
+	}
+	if w.Value == nil {
+		return broker.Record{}, fmt.Errorf("the envelope has no value")
+	}
+	value, err := w.Bytes()
+	if err != nil {
+		return broker.Record{}, err
+	}
+	for _, h := range w.Headers {
+		if strings.HasPrefix(h.Key, "mr-") {
+			return broker.Record{}, fmt.Errorf("header %s: names that begin with mr- are Millrace's own", h.Key)
+		}
+	}
+	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: w.Headers}, nil
+}
+
+// keyOf is the text or number in the key's field.
+func (p *parser) keyOf(value []byte) ([]byte, error) {
+	v, err := p.json.ParseBytes(value)
+	if err != nil {
+		return nil, fmt.Errorf("the value is not JSON, so it has no field %q for the key", p.key)
+	}
+	field := v.Get(p.key)
+	switch {
+	case v.Type() != fastjson.TypeObject:
+		return nil, fmt.Errorf("the value is not an object, so it has no field %q for the key", p.key)
+	case field == nil:
+		return nil, fmt.Errorf("there is no field %q for the key", p.key)
+	case field.Type() == fastjson.TypeString:
+		return append([]byte(nil), field.GetStringBytes()...), nil
+	case field.Type() == fastjson.TypeNumber:
+		return field.MarshalTo(nil), nil
+	}
+	return nil, fmt.Errorf("field %q is a key and must be text or a number, not %s", p.key, field.Type())
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Media types.
+const (
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+)
+
+// The ways in which a record's value is written in JSON.
+const (
+	EncodingJSON   = ""       // the value is JSON and stands there as it is
+	EncodingText   = "text"   // it is other text, written as a JSON string
+	EncodingBase64 = "base64" // it is not UTF-8, written as a string of base64 (RFC 4648, padded)
+)
+
+// Record is a record as it is read, one on a line. It may be published as it
+// was read, in the enveloped form; its place and time are then ignored.
+type Record struct {
+	Topic     string          `json:"topic"`
+	Partition int32           `json:"partition"`
+	Offset    int64           `json:"offset"`
+	Time      time.Time       `json:"time,omitzero"`
+	Key       Text            `json:"key,omitempty"`
+	Headers   Headers         `json:"headers,omitempty"`
+	Value     json.RawMessage `json:"value"`
+	Encoding  string          `json:"encoding,omitempty"` // of the value
+}
+
+// NewRecord is the wire form of a broker's record.
+func NewRecord(r *broker.Record) Record {
+	out := Record{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Time.UTC(),
+		Key: Text(r.Key), Headers: Headers(r.Headers),
+	}
+	switch {
+	case !utf8.Valid(r.Value):
+		out.Encoding = EncodingBase64
+		out.Value = quote(base64.StdEncoding.EncodeToString(r.Value))
+	case !json.Valid(r.Value):
+		out.Encoding = EncodingText
+		out.Value = quote(string(r.Value))
+	default:
+		out.Value = r.Value
+	}
+	return out
+}
+
+// Bytes is the value as the broker has it.
+func (r *Record) Bytes() ([]byte, error) {
+	if r.Encoding == EncodingJSON {
+		return r.Value, nil
+	}
+	var s string
+	if err := json.Unmarshal(r.Value, &s); err != nil {
+		return nil, fmt.Errorf("a value with encoding %q is a string", r.Encoding)
+	}
+	switch r.Encoding {
+	case EncodingText:
+		return []byte(s), nil
+	case EncodingBase64:
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			return nil, fmt.Errorf("value: %w", err)
+		}
+		return b, nil
+	}
+	return nil, fmt.Errorf("encoding %q: use %q, %q, or none for JSON", r.Encoding, EncodingText, EncodingBase64)
+}
+
+// Text is written as a JSON string, or as {"base64": …} if it is not UTF-8.
+type Text []byte
+
+type base64Text struct {
+	Base64 []byte `json:"base64"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (t Text) MarshalJSON() ([]byte, error) {
+	if !utf8.Valid(t) {
+		return json.Marshal(base64Text{t})
+	}
+	return quote(string(t)), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		var v base64Text
+		if err := strict(b, &v); err != nil {
+			return err
+		}
+		*t = v.Base64
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*t = Text(s)
+	return nil
+}
+
+// Headers are written as an object. A name that repeats has a list of values,
+// so the order of headers of different names is not kept.
+type Headers []broker.Header
+
+// MarshalJSON implements [json.Marshaler].
+func (h Headers) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i := range h {
+		if first(h, h[i].Key) < i {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(b, quote(h[i].Key)...), ':')
+		var values []Text
+		for _, other := range h[i:] {
+			if other.Key == h[i].Key {
+				values = append(values, other.Value)
+			}
+		}
+		var value any = values
+		if len(values) == 1 {
+			value = values[0]
+		}
+		v, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, v...)
+	}
+	return append(b, '}'), nil
+}
+
+func first(h Headers, name string) int {
+	for i := range h {
+		if h[i].Key == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. The names' order is kept.
+func (h *Headers) UnmarshalJSON(b []byte) error {
+	*h = nil
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("headers are an object of names and texts")
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return err
+		}
+		values := make([]Text, 1)
+		if raw[0] == '[' {
+			err = json.Unmarshal(raw, &values)
+		} else {
+			err = json.Unmarshal(raw, &values[0])
+		}
+		if err != nil {
+			return fmt.Errorf("header %v is not a text: %w", name, err)
+		}
+		for _, v := range values {
+			*h = append(*h, broker.Header{Key: name.(string), Value: v})
+		}
+	}
+	return nil
+}
+
+// strict decodes and refuses unknown fields.
+func strict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// quote is a text in JSON; & < > stay as they are.
+func quote(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		panic(err) // cannot be: a string has a JSON form
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// Published is the answer to a publish.
+type Published struct {
+	Published int `json:"published"` // records that are durable
+}
+
+// Topic describes a topic.
+type Topic struct {
+	Name             string      `json:"name"`
+	Source           bool        `json:"source"`  // whether it may be published to here
+	Records          int64       `json:"records"` // that are kept
+	RetentionSeconds int64       `json:"retention_seconds,omitempty"`
+	RetentionBytes   int64       `json:"retention_bytes,omitempty"` // of a partition
+	Partitions       []Partition `json:"partitions"`
+}
+
+// Partition is where the log of a partition starts and ends.
+type Partition struct {
+	Start int64 `json:"start"` // offset of the first record that is kept
+	End   int64 `json:"end"`   // offset that the next record will get
+}
+
+// Group describes a consumer group. Partitions are left out in the list of groups.
+type Group struct {
+	Name       string   `json:"name"`
+	Topics     []string `json:"topics"`
+	Members    int      `json:"members"`
+	Lag        int64    `json:"lag"`
+	Partitions []Place  `json:"partitions,omitempty"`
+}
+
+// Place is where a group stands in a partition.
+type Place struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Position  int64  `json:"position"` // offset of the next record it takes
+	End       int64  `json:"end"`
+	Lag       int64  `json:"lag"`
+	Member    string `json:"member,omitempty"`
+}

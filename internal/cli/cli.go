@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the command line, one file a command.
+//
+// The one idea: this is the only code that prints. What a command found goes to
+// standard output, in a form for people or, with --output json, for programs;
+// everything else (logs, progress, errors, hints) goes to standard error. The
+// exit code is 0 when all went well, 1 when something failed, and 2 when the
+// command or a file it was given is wrong and trying again cannot help.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// debugVariable asks for the stack of a panic.
+const debugVariable = "MILLRACE_DEBUG"
+
+// Main runs the command that the arguments name and returns the exit code.
+// SIGINT and SIGTERM end the command's context; a second one ends the process.
+func Main(args []string, in io.Reader, out, err io.Writer) (code int) {
+	c := &console{in: in, out: out, err: err}
+	defer func() {
+		if p := recover(); p != nil {
+			code = c.panicked(p, debug.Stack())
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot(c)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(err)
+	return c.report(root.ExecuteContext(ctx))
+}
+
+// report prints what a command failed with and returns the exit code.
+func (c *console) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code, hint := exitFailed, ""
+	if f, ok := errors.AsType[*failure](err); ok {
+		code, hint = f.code, f.hint
+	}
+	if e, ok := errors.AsType[*gateway.Error](err); ok && hint == "" {
+		hint = e.Hint
+	}
+	if problems, ok := errors.AsType[pipeline.Problems](err); ok {
+		code = exitUsage
+		_ = problems.Print(c.err, c.colour(c.err)) // nowhere to report that
+		err = summarize(problems)
+	}
+	fmt.Fprintf(c.err, "millrace: %s\n", oneLine(err))
+	if hint != "" {
+		fmt.Fprintf(c.err, "  %s\n", hint)
+	}
+	return code
+}
+
+func (c *console) panicked(p any, stack []byte) int {
+	fmt.Fprintf(c.err, "millrace: internal error: %v\n", p)
+	if os.Getenv(debugVariable) != "" {
+		fmt.Fprintf(c.err, "%s", stack)
+		return exitFailed
+	}
+	fmt.Fprintf(c.err, "  this is a fault of millrace; run it again with %s=1 to see where\n", debugVariable)
+	return exitFailed
+}
+
+// oneLine is an error's text on one line.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// failure is an error with an exit code and a hint of what to do.
+type failure struct {
+	err  error
+	hint string
+	code int
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// usage is an error in how the command was called.
+func usage(hint, format string, args ...any) error {
+	return &failure{fmt.Errorf(format, args...), hint, exitUsage}
+}
+
+// hinted adds a hint of what to do.
+func hinted(err error, hint string) error { return &failure{err, hint, exitFailed} }
+
+// positional makes the errors of an argument check errors of usage.
+func positional(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage("usage: "+cmd.UseLine(), "%v", err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+// load reads a pipeline file. Warnings are printed; the error is one of usage.
+func (c *console) load(file string) (*pipeline.Pipeline, error) {
+	p, problems, err := pipeline.CheckFile(file, pipeline.Known{Builtins: builtin.Names()})
+	if err != nil {
+		return nil, usage("name a pipeline file, such as examples/support-desk/pipeline.yaml", "%v", err)
+	}
+	if problems.Errors() > 0 {
+		return nil, problems
+	}
+	return p, problems.Print(c.err, c.colour(c.err))
+}
+
+// summarize counts problems: "pipeline.yaml has 2 errors".
+func summarize(problems pipeline.Problems) error {
+	s := plural(problems.Errors(), "error")
+	if n := problems.Warnings(); n > 0 {
+		s += " and " + plural(n, "warning")
+	}
+	if len(problems) > 0 && problems[0].File != "" {
+		s = problems[0].File + " has " + s
+	}
+	return errors.New(s)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// dataDirOf is where a pipeline keeps its topics unless it is told otherwise.
+func dataDirOf(p *pipeline.Pipeline) string { return filepath.Join(dataParent, p.Name) }
+
+// dataParent is the folder of data directories, in the working directory.
+const dataParent = "millrace-data"
+
+// completePipeline completes the first argument with YAML files.
+func completePipeline(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeServices completes a list of the services and gathers of the pipeline
+// file that is the first argument.
+func completeServices(_ *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	p, err := pipeline.Load(args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	var words []cobra.Completion
+	for _, name := range append(p.Order(), p.Gathers()...) {
+		words = append(words, before+name)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
