@@ -247,7 +247,7 @@ func (b *Broker) Close() error {
 func (b *Broker) release() error {
 	var err error
 	if b.db != nil {
-		err = errors.Join(b.closePebble(), b.failure.get())
+		err = errors.Join(b.db.Close(), b.failure.get())
 		if err == nil {
 			err = unmarkUnsynced(b.options.FS, b.dir)
 		}

@@ -57,17 +57,6 @@ func (b *Broker) openPebble() (*pebble.DB, error) {
 	return pebble.Open(b.dir, o)
 }
 
-// closePebble closes the database. It panics when iterators are open, which is
-// a bug here, and gives up quickly after a failure.
-func (b *Broker) closePebble() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("close the log: %v", r)
-		}
-	}()
-	return b.db.Close()
-}
-
 // apply writes a batch: to the operating system always, to the disk with Fsync
 // durability. It is for few and small batches; appends have a path of their own.
 func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
@@ -83,18 +72,12 @@ func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
 }
 
 // submit gives a batch to Pebble, which assigns its place in the log and makes
-// it readable. Where Pebble panics or calls Logger.Fatalf, although the file
-// system keeps errors from it, that becomes the broker's failure.
-func (b *Broker) submit(batch *pebble.Batch) (err error) {
+// it readable. Nothing is recovered here: Pebble panics with locks held, and the
+// file system keeps from it what it would panic about (filesystem.go).
+func (b *Broker) submit(batch *pebble.Batch) error {
 	if err := b.failure.get(); err != nil {
 		return err
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			b.failure.set(fmt.Errorf("write the log: %v", r))
-			err = b.failure.get()
-		}
-	}()
 	if err := b.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ type cutRun struct {
 
 	// Of the current round.
 	number  int
-	acked   [cutPublishers]int           // publishes of each publisher
+	acked   [cutPublishers]int          // publishes of each publisher
 	settled [cutPartitions]atomic.Int64 // positions that were settled
 	lost    int
 }
