@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every check of the project, in the order in which failures are cheapest to
+# find. What cannot run is an error in CI and is named at the end elsewhere.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=() ; missing=()
+began=$SECONDS
+step() { # step NAME COMMAND…
+	local name=$1 start=$SECONDS; shift
+	echo "=== $name"
+	if "$@"; then echo "--- ok: $name ($((SECONDS - start)) s)"; else failed+=("$name"); echo "--- FAILED: $name ($((SECONDS - start)) s)"; fi
+}
+need() { # need NAME COMMAND…: something that the tests want
+	local name=$1; shift
+	"$@" || { missing+=("$name"); [ -z "${CI:-}" ] || failed+=("set-up of $name"); }
+}
+
+need tools make -s tools
+for fetch in scripts/fetch-*.sh; do
+	[ -e "$fetch" ] && need "$(basename "$fetch" .sh | sed 's/fetch-//')" "$fetch"
+done
+
+step "lint" make -s lint
+step "no cgo" env CGO_ENABLED=0 go build ./...
+step "tests" go test -race -timeout 12m $(go list ./... | grep -v /internal/crash)
+step "crash" go test -count=1 -timeout 5m ./internal/crash -run TestCrash -v
+step "vulnerabilities" make -s vuln
+
+echo
+[ ${#missing[@]} -eq 0 ] || printf 'NOT SET UP: %s\n' "${missing[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+	printf 'FAILED: %s\n' "${failed[@]}"
+	exit 1
+fi
+echo "all checks passed in $((SECONDS - began)) s"
