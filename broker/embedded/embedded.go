@@ -150,6 +150,10 @@ func (b *Broker) open() (err error) {
 			err = errors.Join(err, b.release())
 		}
 	}()
+	b.space.init(b.fs, b.dir, b.options.reserve)
+	if err := b.space.checkOpen(); err != nil {
+		return err
+	}
 	if err := writeOwner(b.options.FS, b.dir, b.options.Address); err != nil {
 		return fmt.Errorf("note the owner: %w", err)
 	}
@@ -161,7 +165,6 @@ func (b *Broker) open() (err error) {
 			return err
 		}
 	}
-	b.space.init(b.fs, b.dir, b.options.reserve)
 	if b.db, err = b.openPebble(); err != nil {
 		return err
 	}

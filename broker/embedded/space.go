@@ -26,12 +26,25 @@ type space struct {
 	measured time.Time // when it was last looked at
 }
 
+// checkOpen refuses to open a log on a disk without room for the log and the
+// tables that recovery writes, where Pebble would wait for it.
+func (s *space) checkOpen() error {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil {
+		return nil
+	}
+	if free, need := int64(usage.AvailBytes), min(s.reserve, s.memTable()); free < need {
+		return fmt.Errorf("%w: %s are free, %s are needed; make room and try again", broker.ErrFull, mib(free), mib(need))
+	}
+	return nil
+}
+
 const (
 	// writeFactor is how much disk an appended byte takes until its log file is
 	// deleted: in the log, in a table, and once more for what is rounded up.
 	writeFactor = 3
 
-	measureEvery = 100 * time.Millisecond
+	measureEvery = 10 * time.Millisecond
 	measureBytes = 64 << 20
 )
 
