@@ -54,6 +54,7 @@ are gathered into one record. A pipeline file says what runs.`,
 	}
 	add(groupRun,
 		newRunCommand(c),
+		newBatchCommand(c),
 	)
 	return root
 }
