@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded/recordbatch"
@@ -276,7 +277,7 @@ func TestASecondProcessIsToldWhoIsFirst(t *testing.T) {
 }
 
 func TestALargePublishIsSplitAndLargeRecordsStandAlone(t *testing.T) {
-	b := newTestDisk().open(t, Options{})
+	b := diskOn(vfs.NewMem()).open(t, Options{})
 	createTopic(t, b, "t", 1)
 	var records []broker.Record
 	for i := range 45 {

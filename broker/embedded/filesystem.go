@@ -73,8 +73,11 @@ func (fs *filesystem) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (
 
 func (fs *filesystem) create(name string, c vfs.DiskWriteCategory, create func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
-	err := fs.change(vital(name), func() (err error) {
-		f, err = create()
+	err := fs.change(vital(name), func() error {
+		made, err := create()
+		if err == nil {
+			f = made
+		}
 		return err
 	})
 	if err != nil {

@@ -35,26 +35,26 @@ func fill(t *testing.T, b *Broker) (records int64) {
 
 func TestADiskFilledByTheBrokerRefusesAndHeals(t *testing.T) {
 	disk := newTestDisk()
-	disk.total = 64 << 20
-	disk.room.Store(64 << 20)
+	disk.total = 24 << 20
+	disk.room.Store(24 << 20)
 	b := disk.open(t, Options{})
 	createTopic(t, b, "t", 1)
 	n := fill(t, b)
-	if n < 100 {
-		t.Errorf("only %d records of 64 KiB fit on a disk of 64 MiB", n)
+	if n < 50 {
+		t.Errorf("only %d records of 64 KiB fit on a disk of 24 MiB", n)
 	}
 	if got := count(t, b, "t"); got != n {
 		t.Errorf("%d records can be read on the full disk, want %d", got, n)
 	}
-	disk.room.Add(64 << 20)
+	disk.room.Add(24 << 20)
 	more := fill(t, b)
-	if more < 100 {
+	if more < 50 {
 		t.Errorf("only %d records fit after there was room for many", more)
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	disk.room.Add(64 << 20)
+	disk.room.Add(24 << 20)
 	b = disk.open(t, Options{})
 	if got := count(t, b, "t"); got != n+more {
 		t.Errorf("%d records are there after a restart, want %d", got, n+more)
