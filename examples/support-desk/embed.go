@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package supportdesk is the example as it comes with the program, for the demo
+// and the measurements.
+package supportdesk
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+//go:embed pipeline.yaml checklists.yaml catalogue.yaml
+var files embed.FS
+
+// Tickets are the sample messages, one JSON object a line.
+//
+//go:embed tickets.jsonl
+var Tickets []byte
+
+// Write writes the pipeline and what it refers to into a directory, and returns
+// the pipeline file's path.
+func Write(dir string) (string, error) {
+	for _, name := range []string{"pipeline.yaml", "checklists.yaml", "catalogue.yaml"} {
+		data, err := files.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o600)
+		}
+		if err != nil {
+			return "", fmt.Errorf("write the example: %w", err)
+		}
+	}
+	return filepath.Join(dir, "pipeline.yaml"), nil
+}
