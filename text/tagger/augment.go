@@ -13,12 +13,20 @@ import (
 // same things.
 const block = 20
 
+// joined is how often a careless sentence is followed by the next one: a
+// customer's message is seldom a single sentence.
+const joined = 0.3
+
 // augment makes the examples: each sentence as it is, and once more as a
 // customer may type it.
 func augment(sentences []conllu.Sentence, random *rand.Rand) ([]*example, error) {
 	examples := make([]*example, 0, 2*len(sentences))
 	for i := range sentences {
-		for _, words := range [][]conllu.Word{sentences[i].Words, careless(sentences[i].Words, random)} {
+		typed := careless(sentences[i].Words, random)
+		if i+1 < len(sentences) && random.Float64() < joined {
+			typed = append(typed, careless(sentences[i+1].Words, random)...)
+		}
+		for _, words := range [][]conllu.Word{sentences[i].Words, typed} {
 			e, err := exampleOf(words)
 			if err != nil {
 				return nil, err

@@ -5,6 +5,7 @@ package tagger
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"errors"
@@ -52,7 +53,7 @@ func (t *Tagger) Save(w io.Writer) error {
 	if _, err := io.WriteString(w, magic); err != nil {
 		return fmt.Errorf("save tagger: %w", err)
 	}
-	z, err := flate.NewWriter(w, flate.BestCompression)
+	z, err := flate.NewWriter(w, flate.DefaultCompression)
 	if err != nil {
 		return fmt.Errorf("save tagger: %w", err)
 	}
@@ -112,6 +113,9 @@ func Load(r io.Reader) (*Tagger, error) {
 	}
 	if err := t.second.load(in); err != nil {
 		return nil, fmt.Errorf("load tagger: second pass: %w", err)
+	}
+	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("load tagger: after the weights: %w", cmp.Or(err, errors.New("there is more")))
 	}
 	return t, nil
 }

@@ -24,7 +24,8 @@ type Options struct {
 	Seed uint64
 	// Epochs is how often the second pass sees every sentence; 0 means 6.
 	Epochs int
-	// Features bounds the features that each pass keeps; 0 means 160,000.
+	// Features bounds the features that the second pass keeps; 0 means 160,000.
+	// The first pass keeps three for five of them.
 	Features int
 }
 
@@ -61,10 +62,10 @@ func Train(ctx context.Context, sentences []conllu.Sentence, o Options) (*Tagger
 	if err := s.foresee(examples); err != nil {
 		return nil, err
 	}
-	if t.first, err = s.pass(examples, (*trainer).learnFirst, firstEpochs); err != nil {
+	if t.first, err = s.pass(examples, (*trainer).learnFirst, firstEpochs, o.Features*3/5); err != nil {
 		return nil, err
 	}
-	if t.second, err = s.pass(examples, (*trainer).learnSecond, o.Epochs); err != nil {
+	if t.second, err = s.pass(examples, (*trainer).learnSecond, o.Epochs, o.Features); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -123,7 +124,7 @@ func (s *school) foresee(examples []*example) error {
 		if len(seen) == 0 {
 			seen = examples
 		}
-		t, err := s.pass(seen, (*trainer).learnFirst, firstEpochs)
+		t, err := s.pass(seen, (*trainer).learnFirst, firstEpochs, s.options.Features*3/5)
 		if err != nil {
 			return err
 		}
@@ -138,7 +139,7 @@ func (s *school) foresee(examples []*example) error {
 }
 
 // pass learns one pass.
-func (s *school) pass(examples []*example, learn func(*trainer, *example), epochs int) (table, error) {
+func (s *school) pass(examples []*example, learn func(*trainer, *example), epochs, features int) (table, error) {
 	t := &trainer{rows: make(map[uint32]int32), words: s.words}
 	order := slices.Clone(examples)
 	for range epochs {
@@ -151,7 +152,7 @@ func (s *school) pass(examples []*example, learn func(*trainer, *example), epoch
 			learn(t, e)
 		}
 	}
-	return t.table(s.options.Features), nil
+	return t.table(features), nil
 }
 
 // trainer holds a pass's weights while they are learned.
@@ -295,7 +296,9 @@ func (t *trainer) table(features int) table {
 		var rounded [Tags]int8
 		zero := true
 		for tag, w := range t.weights[r] {
-			rounded[tag] = int8(math.Round(float64(w / largest * 127)))
+			// A few weights are far larger than all others: they are cut, so that
+			// the others keep their differences.
+			rounded[tag] = int8(min(max(math.Round(float64(w/largest*2*127)), -127), 127))
 			zero = zero && rounded[tag] == 0
 		}
 		if !zero {

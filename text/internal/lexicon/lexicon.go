@@ -93,7 +93,7 @@ func (l *Lexicon) Save(w io.Writer) error {
 	if _, err := io.WriteString(w, magic); err != nil {
 		return fmt.Errorf("save lexicon: %w", err)
 	}
-	z, err := flate.NewWriter(w, flate.BestCompression)
+	z, err := flate.NewWriter(w, flate.DefaultCompression)
 	if err != nil {
 		return fmt.Errorf("save lexicon: %w", err)
 	}
