@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"testing"
+	"time"
+)
+
+func TestANodeIsKilledAndComesBack(t *testing.T) {
+	c, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop()
+	n := c.Nodes[0]
+	n.Kill()
+	if err := c.ready(n); err == nil {
+		t.Fatal("a killed node answers")
+	}
+	began := time.Now()
+	if err := n.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("ready after %v", time.Since(began))
+}
