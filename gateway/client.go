@@ -21,37 +21,6 @@ type Client struct {
 	HTTP *http.Client // nil: http.DefaultClient; without a timeout, as reading may take for ever
 }
 
-// PublishOptions say what the records of a publish are.
-type PublishOptions struct {
-	Key       string // the field that has the record's key; "": no key
-	Enveloped bool   // each line is a [Record], not its value
-}
-
-// Publish sends NDJSON and returns how many records are durable, also with an
-// error, which is an [*Error] when the gateway refused.
-func (c *Client) Publish(ctx context.Context, topic string, ndjson io.Reader, o PublishOptions) (int, error) {
-	q := url.Values{}
-	if o.Key != "" {
-		q.Set("key", o.Key)
-	}
-	if o.Enveloped {
-		q.Set("envelope", "true")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), ndjson)
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Content-Type", typeNDJSON)
-	var p Published
-	if err := c.do(req, &p); err != nil {
-		if e, ok := err.(*Error); ok {
-			return e.Published, err
-		}
-		return 0, err
-	}
-	return p.Published, nil
-}
-
 // Read yields the records of a topic, and at last the error if it did not end as
 // it should. It ends when ctx does.
 func (c *Client) Read(ctx context.Context, topic string, q Query) iter.Seq2[Record, error] {

@@ -220,7 +220,7 @@ func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) 
 
 // feed hands the lines' records over until the end or the first fault.
 func (g *Gateway) feed(pub *publisher, p *parser, body io.Reader) error {
-	in := lines{r: body, max: g.o.MaxRecordBytes}
+	in := lines{r: body, max: g.o.MaxRecordBytes, count: p.line - 1}
 	for {
 		b, err := in.next()
 		if errors.Is(err, io.EOF) {
@@ -234,7 +234,7 @@ func (g *Gateway) feed(pub *publisher, p *parser, body io.Reader) error {
 		if err != nil {
 			return readFault(err)
 		}
-		if in.count == 1 {
+		if in.count == p.line {
 			b = bytes.TrimPrefix(b, byteOrderMark)
 		}
 		if b = trimSpace(b); len(b) == 0 {

@@ -35,7 +35,7 @@ func checkJSON(b []byte, depth int) error {
 	err := json.Unmarshal(b, &v)
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		if int(e.Offset) >= len(b) && e.Error() == "unexpected end of JSON input" {
-			return &fault{len(b), "not JSON: it ends too early,"}
+			return &fault{len(b), "not JSON: unexpected end"}
 		}
 		return &fault{max(0, int(e.Offset)-1), "not JSON: " + e.Error()}
 	}

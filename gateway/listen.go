@@ -16,7 +16,7 @@ import (
 
 // ErrAddress is what [Listen]'s errors match when the address is at fault, not
 // the machine.
-var ErrAddress = errors.New("cannot listen there")
+var ErrAddress = errors.New("the address cannot be used")
 
 // Listen opens a TCP port of this machine's loopback, such as "127.0.0.1:8088";
 // port 0 takes a free one. It refuses other addresses: the gateway speaks plain

@@ -5,6 +5,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,12 +22,14 @@ import (
 //
 // A value is the record's value as it is. Its key is taken from the field that
 // ?key=FIELD names, or there is none. With ?envelope=true a value is a [Record]
-// instead: value, key and headers.
+// instead: value, key and headers. With ?line=N the lines of NDJSON are counted
+// from N in errors.
 type parser struct {
 	topic     string
 	key       string
 	enveloped bool
 	max       int
+	line      int           // number of the body's first line, for a client that sends its input in parts
 	trace     func() []byte // the traceparent of the next record, or nil
 	json      fastjson.Parser
 }
@@ -38,6 +41,13 @@ func (g *Gateway) newParser(topic string, r *http.Request) (*parser, error) {
 		var err error
 		if p.enveloped, err = strconv.ParseBool(s); err != nil {
 			return nil, refuse(http.StatusBadRequest, "", "envelope=%s: use true or false", s)
+		}
+	}
+	p.line = 1
+	if s := q.Get("line"); s != "" {
+		var err error
+		if p.line, err = strconv.Atoi(s); err != nil || p.line < 1 {
+			return nil, refuse(http.StatusBadRequest, "", "line=%s: write the number of the first line, from 1", s)
 		}
 	}
 	p.trace = g.tracing(topic, r)
@@ -96,7 +106,8 @@ func (p *parser) record(value []byte) (broker.Record, error) {
 	return r, nil
 }
 
-// open takes a record out of its envelope.
+// open takes a record out of its envelope. Headers that begin with mr- tell how
+// the record that was read came to be; they are not true of the new one.
 func (p *parser) open(b []byte) (broker.Record, error) {
 	var w Record
 	if err := strict(b, &w); err != nil {
@@ -109,12 +120,8 @@ func (p *parser) open(b []byte) (broker.Record, error) {
 	if err != nil {
 		return broker.Record{}, err
 	}
-	for _, h := range w.Headers {
-		if strings.HasPrefix(h.Key, "mr-") {
-			return broker.Record{}, fmt.Errorf("header %s: names that begin with mr- are Millrace's own", h.Key)
-		}
-	}
-	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: w.Headers}, nil
+	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return strings.HasPrefix(h.Key, "mr-") })
+	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: headers}, nil
 }
 
 // keyOf is the text or number in the key's field.

@@ -14,10 +14,18 @@ import (
 // OpenBroker opens the broker that a pipeline file names. The data directory is
 // the embedded broker's.
 func OpenBroker(url, dataDir string, log *slog.Logger) (broker.Broker, error) {
-	kind, _, _ := strings.Cut(url, ":")
+	kind := brokerKind(url)
 	switch kind {
-	case "", "embedded":
+	case "embedded":
 		return embedded.Open(dataDir, embedded.Options{Logger: log})
 	}
 	return nil, fmt.Errorf("broker %s: this version has the embedded broker only (broker: embedded)", kind)
+}
+
+func brokerKind(url string) string {
+	kind, _, _ := strings.Cut(url, ":")
+	if kind == "" {
+		return "embedded"
+	}
+	return kind
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -66,8 +67,13 @@ func (c *console) report(err error) int {
 	if f, ok := errors.AsType[*failure](err); ok {
 		code, hint = f.code, f.hint
 	}
-	if e, ok := errors.AsType[*gateway.Error](err); ok && hint == "" {
-		hint = e.Hint
+	if e, ok := errors.AsType[*gateway.Error](err); ok {
+		if hint == "" {
+			hint = e.Hint
+		}
+		if e.Status == http.StatusNotFound || e.Status == http.StatusForbidden {
+			code = exitUsage
+		}
 	}
 	if problems, ok := errors.AsType[pipeline.Problems](err); ok {
 		code = exitUsage
@@ -113,6 +119,20 @@ func usage(hint, format string, args ...any) error {
 
 // hinted adds a hint of what to do.
 func hinted(err error, hint string) error { return &failure{err, hint, exitFailed} }
+
+// arguments checks the number of arguments; max -1 is any.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		hint := "usage: " + cmd.UseLine()
+		if len(args) < least {
+			return usage(hint, "%s: an argument is missing", cmd.Name())
+		}
+		if most >= 0 && len(args) > most {
+			return usage(hint, "%s: argument %q is too many", cmd.Name(), args[most])
+		}
+		return nil
+	}
+}
 
 // positional makes the errors of an argument check errors of usage.
 func positional(check cobra.PositionalArgs) cobra.PositionalArgs {

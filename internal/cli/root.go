@@ -56,6 +56,20 @@ are gathered into one record. A pipeline file says what runs.`,
 		newRunCommand(c),
 		newBatchCommand(c),
 	)
+	add(groupRecords,
+		newPublishCommand(c),
+		newTailCommand(c),
+		newTopicsCommand(c),
+		newGroupsCommand(c),
+	)
+	add(groupFile,
+		newLintCommand(c),
+		newGraphCommand(c),
+	)
+	root.AddCommand(
+		newVersionCommand(c),
+		newCompletionCommand(c),
+	)
 	return root
 }
 

@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,7 +48,7 @@ second signal ends at once; nothing is lost then either.`,
   millrace run pipeline.yaml --only tagger,classifier
   curl -H 'Content-Type: application/json' -d '{"text":"my mini is dead"}' \
       http://127.0.0.1:8088/v1/topics/tickets/records`,
-		Args:              positional(cobra.ExactArgs(1)),
+		Args:              arguments(1, 1),
 		ValidArgsFunction: completePipeline,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], o) },
 	}
@@ -160,7 +158,7 @@ func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b broker.B
 	}
 	ln, err := gateway.Listen(ctx, o.listen)
 	if errors.Is(err, gateway.ErrAddress) {
-		return nil, usage("choose another port with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0", "%w", err)
+		return nil, usage("choose a port of this machine with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0", "%w", err)
 	}
 	if err != nil {
 		return nil, err
@@ -199,18 +197,20 @@ func serve(ctx context.Context, a *app.App, d *door, grace time.Duration) error 
 
 // sumUp prints what was done.
 func (c *console) sumUp(a *app.App, took time.Duration) {
-	w := tabwriter.NewWriter(c.err, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "records\tanswered\tskipped\tdead letters\tretries\t \n")
+	services := newTable("SERVICE", ">RECORDS", ">ANSWERED", ">SKIPPED", ">DEAD LETTERS", ">RETRIES")
+	gathers := newTable("GATHER", ">COMPLETE", ">PARTIAL", ">REVISIONS")
 	for _, s := range a.Status() {
-		name := s.Name
 		if s.Gather {
-			name += fmt.Sprintf(" (gather: %d complete, %d partial)", s.Values, s.Failed)
-			fmt.Fprintf(w, "%d\t%d\t\t\t\t  %s\n", s.Records, s.Values+s.Failed, name)
+			gathers.add(s.Name, fmt.Sprint(s.Values), fmt.Sprint(s.Failed), fmt.Sprint(s.Revisions))
 			continue
 		}
-		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t  %s\n", s.Records, s.Values, s.Skipped, s.Failed, s.Retries, name)
+		services.add(s.Name, fmt.Sprint(s.Records), fmt.Sprint(s.Values), fmt.Sprint(s.Skipped), fmt.Sprint(s.Failed), fmt.Sprint(s.Retries))
 	}
-	fmt.Fprintf(c.err, "\nstopped after %s\n", took.Round(time.Second/10))
-	_ = w.Flush() // standard error
-	_, _ = io.WriteString(c.err, "\n")
+	fmt.Fprintf(c.err, "\nStopped after %s.\n", took.Round(time.Second/10))
+	for _, t := range []*table{services, gathers} {
+		if len(t.rows) > 0 {
+			fmt.Fprintln(c.err)
+			_ = t.print(c.err) // nowhere to report that
+		}
+	}
 }
