@@ -45,6 +45,11 @@
 // strictly greater for each append of the whole broker, also when the clock
 // steps back and across restarts (the greatest stored time is where it goes on).
 //
+// A log that cannot be written for want of room refuses appends early (ErrFull,
+// space.go) and goes on by itself. Any other failure of the log ends the broker,
+// but not the program: every call returns the error until the directory is
+// opened again, which recovers what is durable (filesystem.go, failure.go).
+//
 // # Reading
 //
 // Recent appends stay in memory within a budget ([Options.CacheBytes]), shared

@@ -5,7 +5,6 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -255,7 +254,5 @@ func (b *Broker) release() error {
 			err = unmarkUnsynced(b.options.FS, b.dir)
 		}
 	}
-	return errors.Join(err, removeOwner(b.options.FS, b.dir), closeLock(b.lock))
+	return errors.Join(err, removeOwner(b.options.FS, b.dir), b.lock.Close())
 }
-
-func closeLock(c io.Closer) error { return c.Close() }

@@ -31,7 +31,7 @@ func cuts(n int) int {
 
 func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	cutAgainAndAgain(t, Fsync, cuts(150))
+	cutAgainAndAgain(t, Fsync, cuts(120))
 }
 
 func TestAPowerCutWithOSDurabilityLeavesAConsistentPrefix(t *testing.T) {
