@@ -55,7 +55,8 @@ type App struct {
 type unit struct {
 	Status
 	group string
-	run   func(context.Context) error
+	run   func(context.Context) error // joins the group, serves and leaves it; may be called again
+	gate  gate
 
 	mu   sync.Mutex
 	stat counters
@@ -134,7 +135,7 @@ func (a *App) addService(name string) error {
 		return fmt.Errorf("service %s: %w", name, err)
 	}
 	u := &unit{group: GroupOf(p.Name, name), Status: Status{Name: name, From: s.From, To: s.To, Model: m.Name()}}
-	u.run = stage.New(a.c.Broker, stage.Config{
+	config := stage.Config{
 		Service:     name,
 		Group:       u.group,
 		From:        s.From,
@@ -155,7 +156,8 @@ func (a *App) addService(name string) error {
 		},
 		Logger: a.c.Logger,
 		Tracer: a.c.Tracer,
-	}).Run
+	}
+	u.run = func(ctx context.Context) error { return stage.New(a.c.Broker, config).Run(ctx) }
 	a.units = append(a.units, u)
 	return nil
 }
@@ -171,7 +173,7 @@ func (a *App) addGather(name string) error {
 		deadline = 0
 	}
 	u := &unit{group: GroupOf(p.Name, name), Status: Status{Name: name, Gather: true, From: g.From, To: g.To}}
-	join, err := gather.New(a.c.Broker, gather.Config{
+	config := gather.Config{
 		Name:     name,
 		Group:    u.group,
 		Of:       g.Of,
@@ -186,11 +188,17 @@ func (a *App) addGather(name string) error {
 		},
 		Logger: a.c.Logger,
 		Tracer: a.c.Tracer,
-	})
-	if err != nil {
+	}
+	if _, err := gather.New(a.c.Broker, config); err != nil {
 		return err
 	}
-	u.run = join.Run
+	u.run = func(ctx context.Context) error {
+		join, err := gather.New(a.c.Broker, config)
+		if err != nil {
+			return err
+		}
+		return join.Run(ctx)
+	}
 	a.units = append(a.units, u)
 	return nil
 }
@@ -227,7 +235,7 @@ func (a *App) Run(ctx context.Context) error {
 	ended := make(chan *unit, len(a.units))
 	for _, u := range a.units {
 		go func() {
-			if err := u.run(ctx); err != nil {
+			if err := u.gate.run(ctx, u.run); err != nil {
 				cancel(err)
 			}
 			ended <- u

@@ -31,7 +31,8 @@ type Status struct {
 	Settle    time.Duration `json:"settle_ns"`      // in the broker, in all
 	Latency   time.Duration `json:"latency_ns"`     // lately, from a record's append to its result's
 
-	Lag     int64  `json:"lag"`               // records it has not taken yet
+	Lag     int64  `json:"lag"` // records it has not taken yet
+	Paused  bool   `json:"paused,omitempty"`
 	Stalled string `json:"stalled,omitempty"` // why it counts as unhealthy
 }
 
@@ -93,6 +94,7 @@ func (a *App) Status() []Status {
 		s := u.stat.Status
 		u.mu.Unlock()
 		s.Name, s.Gather, s.From, s.To, s.Model = u.Name, u.Gather, u.From, u.To, u.Model
+		s.Paused = u.gate.isShut()
 		all = append(all, s)
 	}
 	return all
@@ -160,7 +162,7 @@ func (a *App) look(ctx context.Context, u *unit) {
 	defer u.mu.Unlock()
 	now := time.Now()
 	u.stat.Lag = lag
-	if lag == 0 || u.stat.progress.IsZero() {
+	if lag == 0 || u.stat.progress.IsZero() || u.gate.isShut() {
 		u.stat.progress = now
 	}
 	was := u.stat.Stalled
