@@ -3,6 +3,7 @@
 package gather
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,31 +69,79 @@ type lateIndex struct {
 	begun   bool
 }
 
-// revise writes a revision for every source that a late record came for, and
-// returns how many.
+// late groups the records that came late for one source.
+type lateGroup struct {
+	source  int64 // its offset
+	answer  int64 // offset of its newest answer
+	records []lateRecord
+}
+
+// revise writes a revision for every source that a late record came for, in the
+// sources' order, and returns how many.
 func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	late := w.late
 	w.late = nil
-	slices.SortStableFunc(late, func(a, b lateRecord) int { return int(a.offset - b.offset) })
+	slices.SortStableFunc(late, func(a, b lateRecord) int { return cmp.Compare(a.offset, b.offset) })
 	if err := m.index(ctx, w, late[0].offset); err != nil {
 		return 0, fmt.Errorf("look for the answers to mend: %w", err)
 	}
-	revised := 0
-	for len(late) > 0 {
-		n := 1
-		for n < len(late) && late[n].offset == late[0].offset {
-			n++
+	var groups []lateGroup
+	var answers []int64
+	for _, l := range late {
+		if n := len(groups); n > 0 && groups[n-1].source == l.offset {
+			groups[n-1].records = append(groups[n-1].records, l)
+		} else if answer, known := w.index.answers[l.offset]; known {
+			groups = append(groups, lateGroup{l.offset, answer, []lateRecord{l}})
+			answers = append(answers, answer)
 		}
-		done, err := m.mend(ctx, w, late[:n])
+	}
+	old, err := m.fetch(ctx, m.g.c.To, w.partition, answers)
+	if err != nil {
+		return 0, fmt.Errorf("read the answers to mend: %w", err)
+	}
+	revised := 0
+	for _, g := range groups {
+		done, err := m.mend(ctx, w, old[g.answer], g.records)
 		if err != nil {
-			return revised, fmt.Errorf("mend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, late[0].offset, err)
+			return revised, fmt.Errorf("mend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
 		}
 		if done {
 			revised++
 		}
-		late = late[n:]
 	}
 	return revised, nil
+}
+
+// near is how many records it is cheaper to read on than to seek.
+const near = 4096
+
+// fetch reads the records at the offsets, with as few seeks as are worth while.
+// Records that are no longer there are left out.
+func (m *member) fetch(ctx context.Context, topic string, partition int32, offsets []int64) (map[int64]*broker.Record, error) {
+	slices.Sort(offsets)
+	found := make(map[int64]*broker.Record, len(offsets))
+	for len(offsets) > 0 {
+		from := broker.Offset(offsets[0])
+		for r, err := range broker.Records(ctx, m.g.b, topic, partition, from, broker.Offset(offsets[len(offsets)-1]+1)) {
+			if err != nil {
+				return nil, err
+			}
+			for len(offsets) > 0 && offsets[0] < r.Offset {
+				offsets = offsets[1:]
+			}
+			if len(offsets) == 0 || offsets[0]-r.Offset > near {
+				break
+			}
+			if offsets[0] == r.Offset {
+				found[r.Offset] = r
+				offsets = offsets[1:]
+			}
+		}
+		if len(offsets) > 0 && broker.Offset(offsets[0]) == from {
+			offsets = offsets[1:] // nothing is there or after it
+		}
+	}
+	return found, nil
 }
 
 // index brings the window's index up to date for sources from oldest on.
@@ -147,24 +196,19 @@ type answerJSON struct {
 	Parts    map[string]json.RawMessage `json:"parts"`
 }
 
-// mend writes a revision with the late records of one source. It reports false
-// when they tell nothing that the answer does not say.
-func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, error) {
-	at, known := w.index.answers[late[0].offset]
-	if !known {
+// mend writes a revision of an answer with the late records of its source. It
+// reports false when they tell nothing that the answer does not say.
+func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
+	if old == nil {
 		return false, nil
 	}
-	old, err := m.at(ctx, m.g.c.To, w.partition, at)
-	if err != nil || old == nil {
-		return false, err
-	}
-	source, err := m.at(ctx, m.g.c.Of, w.partition, late[0].offset)
-	if err != nil || source == nil {
-		return false, err
+	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(headerTime)))
+	if err != nil {
+		return false, fmt.Errorf("the answer at offset %d has no time of its source: %w", old.Offset, err)
 	}
 	var answer answerJSON
 	if err := json.Unmarshal(old.Value, &answer); err != nil {
-		return false, fmt.Errorf("the answer at offset %d: %w", at, err)
+		return false, fmt.Errorf("the answer at offset %d: %w", old.Offset, err)
 	}
 	changed := false
 	for _, l := range late {
@@ -176,7 +220,7 @@ func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, 
 		if p == nil || !worse(answer.Parts[name], p.status) {
 			continue
 		}
-		answer.Parts[name] = m.writer.part(nil, l.part, p, source.Time, m.g.c.MaxRecordBytes/8)
+		answer.Parts[name] = m.writer.part(nil, l.part, p, sourced, m.g.c.MaxRecordBytes/8)
 		changed = true
 	}
 	if !changed {
@@ -184,15 +228,6 @@ func (m *member) mend(ctx context.Context, w *window, late []lateRecord) (bool, 
 	}
 	m.writer.revision(w, old, &answer)
 	return true, nil
-}
-
-// at returns the record at an offset, or nil when it is no longer there.
-func (m *member) at(ctx context.Context, topic string, partition int32, offset int64) (*broker.Record, error) {
-	r, err := broker.First(ctx, m.g.b, topic, partition, broker.Offset(offset))
-	if err != nil || r == nil || r.Offset != offset {
-		return nil, err
-	}
-	return r, nil
 }
 
 // latePart reads the whole answer of a service whose first record came late.
@@ -276,5 +311,7 @@ func (w *writer) revision(win *window, old *broker.Record, a *answerJSON) {
 		}
 	}
 	w.buf = append(b, "}}"...)
-	w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], string(old.Header(HeaderOf)), a.Revision, complete, old.Header(lineage.Traceparent))
+	w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
+		of: old.Header(HeaderOf), at: old.Header(headerTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
+	})
 }

@@ -60,25 +60,37 @@ func (w *writer) add(win *window, j *join) bool {
 		w.value(j, complete, w.g.c.MaxRecordBytes/(len(j.parts)+2)/2)
 	}
 	source := &j.source
-	w.record(win, source.Key, w.buf[at:len(w.buf):len(w.buf)],
-		lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String(), 1, complete, w.span(source))
+	w.record(win, source.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
+		of:       lineage.AppendID(nil, &broker.Record{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}),
+		at:       source.Time.UTC().AppendFormat(nil, time.RFC3339Nano),
+		revision: 1, complete: complete, parent: w.span(source),
+	})
 	return complete
 }
 
+// answerOf says what an answer's headers say.
+type answerOf struct {
+	of, at   []byte // id and time of its source
+	revision int
+	complete bool
+	parent   []byte // traceparent, or nil
+}
+
 // record appends a result to those of the settle.
-func (w *writer) record(win *window, key, value []byte, of string, revision int, complete bool, parent []byte) {
+func (w *writer) record(win *window, key, value []byte, a answerOf) {
 	status := "partial"
-	if complete {
+	if a.complete {
 		status = "complete"
 	}
 	from := len(w.headers)
 	w.headers = append(w.headers,
-		broker.Header{Key: HeaderOf, Value: []byte(of)},
-		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(revision), 10)},
+		broker.Header{Key: HeaderOf, Value: a.of},
+		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
 		broker.Header{Key: HeaderStatus, Value: []byte(status)},
-		broker.Header{Key: headerLow, Value: strconv.AppendInt(nil, win.low, 10)})
-	if parent != nil {
-		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: parent})
+		broker.Header{Key: headerLow, Value: strconv.AppendInt(nil, win.low, 10)},
+		broker.Header{Key: headerTime, Value: a.at})
+	if a.parent != nil {
+		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: a.parent})
 	}
 	w.out = append(w.out, broker.Record{
 		Topic: w.g.c.To, Partition: win.partition, Pinned: true,

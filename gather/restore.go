@@ -17,6 +17,7 @@ const (
 	HeaderOf       = "mr-of"       // id of the source it answers
 	HeaderRevision = "mr-revision" // 1 for the first answer
 	HeaderStatus   = "mr-joined"   // "complete" or "partial"
+	headerTime     = "mr-of-time"  // when the source was appended, RFC 3339
 	headerLow      = "mr-low"      // offset of the first source of this partition not answered yet
 )
 

@@ -384,3 +384,28 @@ func (in *input) reject(e Entry, text []byte, reason string) Entry {
 // batch has a key, so that its partition is known and a batch that goes on after
 // an interruption knows what was published.
 func lineKey(line int) []byte { return strconv.AppendInt([]byte("line-"), int64(line), 10) }
+
+// Values reads a whole file's records, leaving out lines that are none. Name
+// tells its format.
+func Values(r io.Reader, name string) ([][]byte, error) {
+	head := bufio.NewReaderSize(r, 1<<16)
+	begin, err := head.Peek(1 << 10)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read input: %w", err)
+	}
+	in := newInput(head, FormatOf(name, begin), "", 1<<20)
+	var all [][]byte
+	for {
+		e, err := in.next()
+		switch {
+		case errors.Is(err, io.EOF) && len(all) == 0:
+			return nil, fmt.Errorf("%s holds no record", name)
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, err
+		case e.Reason == "":
+			all = append(all, bytes.Clone(e.Value))
+		}
+	}
+}

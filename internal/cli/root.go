@@ -55,6 +55,7 @@ are gathered into one record. A pipeline file says what runs.`,
 	add(groupRun,
 		newRunCommand(c),
 		newBatchCommand(c),
+		newBenchCommand(c),
 	)
 	add(groupRecords,
 		newPublishCommand(c),

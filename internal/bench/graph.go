@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+// GraphResult is how fast a whole pipeline answers tickets, every hop fsynced.
+type GraphResult struct {
+	Tickets    int64
+	PerSecond  float64       // tickets answered by the gather, from the first publish to the last answer
+	Incomplete int64         // answers with a part missing or failed
+	InModels   float64       // share of the process's CPU time spent in the models; -1 when not profiled
+	Hot        []Hot         // where the CPU time went, largest first
+	Elapsed    time.Duration // of the measured part
+}
+
+// GraphOptions say what to run. Pipeline has one gather.
+type GraphOptions struct {
+	Dir      string
+	Pipeline *pipeline.Pipeline
+	Tickets  [][]byte      // values to publish, over and over
+	Identity bool          // models that answer with their input, to see what the rest costs
+	Batch    int           // records of a batch; 0 as the pipeline says
+	For      time.Duration // how long to publish
+}
+
+// Bounds of the tickets that are published but not answered. With real models
+// they are answered well within the gather's deadline.
+const (
+	flightIdentity = 1 << 16
+	flightModels   = 1 << 13
+)
+
+// publishing is how many tickets are published at once.
+const publishing = 2048
+
+// Graph runs the pipeline on the embedded broker for about the given time.
+func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
+	p := withBatch(o.Pipeline, o.Batch)
+	b, err := embedded.Open(filepath.Join(o.Dir, "graph"), embedded.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
+	}
+	defer b.Close()
+	a, err := app.New(ctx, app.Config{Pipeline: p, Broker: b, Model: models(p, o.Identity)})
+	if err != nil {
+		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+
+	var result GraphResult
+	profile, err := startProfile()
+	if err == nil {
+		result, err = flow(ctx, a, b, p.Sources()[0], o)
+		if e := profile.stop(&result); err == nil {
+			err = e
+		}
+	}
+	cancel()
+	if e := <-ended; err == nil {
+		err = e
+	}
+	if err != nil {
+		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
+	}
+	return result, nil
+}
+
+// flow publishes for the time and waits for the last answer.
+func flow(ctx context.Context, a *app.App, b broker.Broker, topic string, o GraphOptions) (GraphResult, error) {
+	flight := int64(flightModels)
+	if o.Identity {
+		flight = flightIdentity
+	}
+	records := make([]broker.Record, publishing)
+	begun, published := time.Now(), int64(0)
+	for next := 0; time.Since(begun) < o.For; {
+		for i := range records {
+			records[i] = broker.Record{
+				Topic: topic,
+				Key:   fmt.Appendf(nil, "customer-%d", (published+int64(i))%997),
+				Value: o.Tickets[next%len(o.Tickets)],
+			}
+			next++
+		}
+		if err := b.Publish(ctx, records...); err != nil {
+			return GraphResult{}, err
+		}
+		published += publishing
+		if err := answered(ctx, a, published-flight); err != nil {
+			return GraphResult{}, err
+		}
+	}
+	if err := answered(ctx, a, published); err != nil {
+		return GraphResult{}, err
+	}
+	took := time.Since(begun)
+	all := a.Status()
+	return GraphResult{
+		Tickets: published, Elapsed: took, PerSecond: float64(published) / took.Seconds(),
+		Incomplete: all[len(all)-1].Failed,
+	}, nil
+}
+
+// answered waits until the gather, which is the last unit, has given n answers.
+func answered(ctx context.Context, a *app.App, n int64) error {
+	for {
+		all := a.Status()
+		if desk := all[len(all)-1]; desk.Values+desk.Failed >= n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// withBatch copies a pipeline with another batch size.
+func withBatch(p *pipeline.Pipeline, n int) *pipeline.Pipeline {
+	if n == 0 {
+		return p
+	}
+	copied := *p
+	copied.Services = map[string]pipeline.Service{}
+	for name, s := range p.Services {
+		s.Batch.Max = n
+		copied.Services[name] = s
+	}
+	return &copied
+}
+
+// models makes the pipeline's models, or identities, each labelled for the profile.
+func models(p *pipeline.Pipeline, identity bool) func(string, pipeline.Model) (model.Model, error) {
+	return func(_ string, m pipeline.Model) (model.Model, error) {
+		name, options := m.Builtin, m.Options
+		if identity {
+			name, options = "identity", nil
+		}
+		made, err := builtin.New(name, options, p.Dir)
+		if err != nil {
+			return nil, err
+		}
+		return labelled{made}, nil
+	}
+}
