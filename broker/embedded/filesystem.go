@@ -18,7 +18,7 @@ import (
 // is closed. Syncing finished files keeps the log a prefix after a power cut:
 // only its last file can be torn.
 //
-// Writes of the write-ahead log and the manifest wait for room. The space check
+// Writes of the write-ahead log, the manifest and blob files wait for room. The space check
 // (space.go) keeps Pebble from meeting a full disk, but other programs fill
 // disks too. Writes of tables do not wait: Pebble drops the unfinished table,
 // which gives room back, and tries again.
@@ -56,9 +56,12 @@ func (fs *filesystem) Unwrap() vfs.FS { return fs.FS }
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
-// vital reports whether Pebble ends when the file cannot be written.
+// vital reports whether Pebble ends when the file cannot be written. That blob
+// files are among them is a mistake in Pebble 2.1.7: blob.FileWriter.Close aborts
+// a file that has failed to finish, which is nil by then.
 func vital(name string) bool {
-	return isLog(name) || strings.Contains(name, "MANIFEST-") || strings.Contains(name, "marker.")
+	return isLog(name) || strings.HasSuffix(name, ".blob") ||
+		strings.Contains(name, "MANIFEST-") || strings.Contains(name, "marker.")
 }
 
 // Create implements vfs.FS.
