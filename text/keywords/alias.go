@@ -4,6 +4,7 @@ package keywords
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,6 +29,7 @@ type alias struct {
 type slip struct {
 	text    string
 	product int32
+	letters uint32
 }
 
 const (
@@ -110,7 +112,7 @@ func (ix *index) finish() {
 	for s, a := range ix.aliases {
 		ix.starts[s[0]] = true
 		if len(s) >= minSlip && !strings.ContainsAny(s, "0123456789") && !a.weak && !a.exact {
-			ix.slips = append(ix.slips, slip{s, a.product})
+			ix.slips = append(ix.slips, slip{s, a.product, letters([]byte(s))})
 			// The slip may be in the first letter: two swapped.
 			ix.starts[s[1]] = true
 		}
@@ -256,6 +258,7 @@ func numberWord(digits string) string {
 // near, of different products, are none.
 func (ix *index) slipped(s []byte) (product int, ok bool) {
 	best := 3
+	has := letters(s)
 	for i := range ix.slips {
 		a := &ix.slips[i]
 		allowed := 1
@@ -264,6 +267,9 @@ func (ix *index) slipped(s []byte) (product int, ok bool) {
 		}
 		if d := len(s) - len(a.text); d > allowed || -d > allowed {
 			continue
+		}
+		if bits.OnesCount32(has^a.letters) > 2*allowed {
+			continue // a slip brings in one letter and takes out one at most
 		}
 		d := distance(s, a.text, allowed)
 		switch {
@@ -275,6 +281,16 @@ func (ix *index) slipped(s []byte) (product int, ok bool) {
 		}
 	}
 	return product, ok
+}
+
+// letters is the set of bytes of s, folded into 32 bits: it tells most strings
+// apart that are not near.
+func letters(s []byte) uint32 {
+	var set uint32
+	for _, c := range s {
+		set |= 1 << (c & 31)
+	}
+	return set
 }
 
 // distance is the optimal string alignment distance of Damerau and

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/kljensen/snowball/english"
 
@@ -16,7 +18,7 @@ import (
 // chunk is a noun phrase: tokens [first, last], the last being its head.
 type chunk struct {
 	first, last int
-	words       int // without hyphens
+	words       int // without hyphens and how many there are
 	score       float64
 }
 
@@ -32,18 +34,32 @@ func (s *scratch) chunk(text string, tokens []token.Token, tags []tagger.Tag) {
 			continue
 		}
 		last, words, next := s.grow(text, tokens, tags, i)
-		if last >= 0 && telling(tokens[last].Of(text)) {
+		if last >= 0 && s.telling(text, tokens, tags, i, last) {
 			s.chunks = append(s.chunks, chunk{first: i, last: last, words: words})
 		}
 		i = max(next, i+1)
 	}
 }
 
+// telling tells whether a phrase may be what the text is about: its head is a
+// noun that can be, or a number after one.
+func (s *scratch) telling(text string, tokens []token.Token, tags []tagger.Tag, first, last int) bool {
+	if tags[last] == tagger.NUM {
+		return last > first
+	}
+	return telling(tokens[last].Of(text))
+}
+
 // begins tells whether a phrase may begin with the token.
 func begins(tags []tagger.Tag, i int, word string) bool {
+	if !written(word) {
+		return false
+	}
 	switch tags[i] {
 	case tagger.NOUN, tagger.PROPN:
 		return true
+	case tagger.NUM:
+		return i+1 < len(tags) && tags[i+1] == tagger.NOUN
 	case tagger.ADJ:
 		return !vague(word)
 	case tagger.VERB:
@@ -71,10 +87,18 @@ func (s *scratch) grow(text string, tokens []token.Token, tags []tagger.Tag, fir
 	count := 0
 	i := first
 	for ; i < len(tokens) && i < first+maxChunk && s.product[i] < 0; i++ {
-		if i > first && gap(text, tokens, i) {
+		word := tokens[i].Of(text)
+		if i > first && (gap(text, tokens, i) || tags[i] != tagger.PUNCT && tags[i] != tagger.PART && !written(word)) {
 			break
 		}
 		switch tags[i] {
+		case tagger.NUM:
+			if last == i-1 && last >= first && digits(word) {
+				return i, words + 1, i + 1 // "error 31", "order RH-4821": the number names the noun
+			}
+			if i == first {
+				continue
+			}
 		case tagger.NOUN, tagger.PROPN:
 			count++
 			last, words = i, count
@@ -91,11 +115,11 @@ func (s *scratch) grow(text string, tokens []token.Token, tags []tagger.Tag, fir
 				continue
 			}
 		case tagger.PUNCT:
-			if tokens[i].Of(text) == "-" && glued(tokens, i) {
+			if word == "-" && glued(tokens, i) {
 				continue
 			}
 		case tagger.PART:
-			if w := tokens[i].Of(text); (w == "'s" || w == "’s") && i > first {
+			if (word == "'s" || word == "’s") && i > first {
 				continue
 			}
 		}
@@ -103,6 +127,16 @@ func (s *scratch) grow(text string, tokens []token.Token, tags []tagger.Tag, fir
 	}
 	return last, words, i
 }
+
+// written tells whether a token is a word or number, not a sign or emoji that
+// the tagger took for one.
+func written(word string) bool {
+	r, _ := utf8.DecodeRuneInString(word)
+	return unicode.IsLetter(r) || unicode.IsDigit(r)
+}
+
+// digits tells whether a number is written in digits.
+func digits(word string) bool { return strings.ContainsAny(word, "0123456789") }
 
 // gap tells whether a line ends between the token and the one before.
 func gap(text string, tokens []token.Token, i int) bool {

@@ -54,9 +54,8 @@ const maxWord = 48
 // look fills in w from the token. caseless says that capitals mean nothing in
 // this text.
 func (w *word) look(token string, caseless bool, words *lexicon.Lexicon) {
-	var low [maxWord * 2]byte
-	n, shape := fold(low[:0], token)
-	b := low[:n]
+	var low [maxWord * 2 * 3]byte // a byte that is not UTF-8 becomes three
+	b, shape := fold(low[:0], token)
 	w.shape = shape.hash
 	w.capital = shape.capital()
 	if caseless && w.capital != capNoLetter {
@@ -137,7 +136,7 @@ func (f *form) kind(k byte) {
 // fold appends the token in lower case, its digits as 0 and curly apostrophes
 // straight, and describes its characters. Of a very long token only the ends
 // are looked at.
-func fold(dst []byte, token string) (int, form) {
+func fold(dst []byte, token string) ([]byte, form) {
 	f := form{hash: fnvOffset}
 	if len(token) > 2*maxWord-8 {
 		token = token[:maxWord-4] + token[len(token)-maxWord+4:]
@@ -170,7 +169,7 @@ func fold(dst []byte, token string) (int, form) {
 		dst = append(dst, c)
 		i++
 	}
-	return len(dst), f
+	return dst, f
 }
 
 func (f *form) upper(first bool) {
