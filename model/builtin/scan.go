@@ -84,12 +84,11 @@ func (s *scanner) object(field func(name []byte) error) error {
 	if s.consume('}') {
 		return nil
 	}
-	var buf [64]byte
 	for {
 		if s.peek() != '"' {
 			return s.syntaxError("a field's name")
 		}
-		name, err := s.text(buf[:0])
+		name, err := s.word()
 		if err != nil {
 			return err
 		}
@@ -131,6 +130,27 @@ func (s *scanner) array(item func() error) error {
 		return s.syntaxError("',' or ']'")
 	}
 }
+
+// word returns the string that is next: a part of the document, unless it has
+// escapes in it, which names seldom have.
+func (s *scanner) word() ([]byte, error) {
+	s.space()
+	rest := s.data[min(s.pos+1, len(s.data)):]
+	end := bytes.IndexByte(rest[:min(len(rest), maxWord)], '"')
+	if !s.at('"') || end < 0 || bytes.IndexByte(rest[:end], '\\') >= 0 {
+		return s.text(nil)
+	}
+	for _, c := range rest[:end] {
+		if c < 0x20 || c >= utf8.RuneSelf {
+			return s.text(nil)
+		}
+	}
+	s.pos += end + 2
+	return rest[:end], nil
+}
+
+// maxWord bounds, in bytes, what word looks at.
+const maxWord = 64
 
 // text appends the string that is next to dst, unescaped and checked.
 func (s *scanner) text(dst []byte) ([]byte, error) {

@@ -120,8 +120,7 @@ func (t *taggedText) token(s *scanner) error {
 
 // tag reads a Universal POS tag.
 func (s *scanner) tag() (tagger.Tag, error) {
-	var buf [16]byte
-	name, err := s.text(buf[:0])
+	name, err := s.word()
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ package builtin
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -48,6 +49,7 @@ func (m *taggerModel) Predict(ctx context.Context, items []model.Item) ([]model.
 	// One conversion for the batch: its texts are slices of this string.
 	texts := string(work.texts)
 	out := newOutput(len(items))
+	out.buf = slices.Grow(out.buf, taggedBytes*len(texts))
 	start := 0
 	for i, end := range work.ends {
 		if err := ctx.Err(); err != nil {
@@ -66,6 +68,9 @@ func (m *taggerModel) Predict(ctx context.Context, items []model.Item) ([]model.
 	}
 	return out.answers(), nil
 }
+
+// taggedBytes is about how many bytes of answer a byte of text makes.
+const taggedBytes = 13
 
 // read gathers the batch's texts; where there is none, errs says why.
 func (w *tagging) read(items []model.Item, field string) {
