@@ -4,8 +4,13 @@ package builtin
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"sync"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/text/keywords"
@@ -28,11 +33,22 @@ type extraction struct {
 
 // newKeywords reads the options
 //
-//	products: names of the catalogue's products (default: none)
-//	max:      how many phrases to answer with at most (default: 6)
-func newKeywords(o *options, _ string) (model.Model, error) {
+//	products:  names of the catalogue's products (default: none)
+//	catalogue: or a YAML file whose field products lists them, each a name or
+//	           a mapping with a name
+//	max:       how many phrases to answer with at most (default: 6)
+func newKeywords(o *options, dir string) (model.Model, error) {
 	products := o.texts("products")
 	most := o.integer("max", 6, 1, 100)
+	if path := o.file("catalogue", dir); path != "" {
+		if products != nil {
+			return nil, errors.New("options products and catalogue say the same: give one of them")
+		}
+		var err error
+		if products, err = readProducts(path); err != nil {
+			return nil, fmt.Errorf("option catalogue: %w", err)
+		}
+	}
 	extractor, err := keywords.New(keywords.Options{Products: products, Max: most})
 	if err != nil {
 		return nil, err
@@ -44,6 +60,36 @@ func newKeywords(o *options, _ string) (model.Model, error) {
 	}
 	m.pool.New = func() any { return new(extraction) }
 	return m, nil
+}
+
+// readProducts reads the products' names from a catalogue; what else it holds is
+// for others.
+func readProducts(path string) ([]string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var catalogue struct {
+		Products []any `yaml:"products"`
+	}
+	if err := yaml.Unmarshal(content, &catalogue); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(catalogue.Products) == 0 {
+		return nil, fmt.Errorf("%s: there are no products", path)
+	}
+	var names []string
+	for i, p := range catalogue.Products {
+		if fields, ok := p.(map[string]any); ok {
+			p = fields["name"]
+		}
+		name, ok := p.(string)
+		if !ok {
+			return nil, fmt.Errorf("%s: product %d has no name", path, i+1)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func (m *keywordsModel) Name() string { return m.name }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -95,4 +97,36 @@ func FuzzATaggersAnswerRebuildsItsText(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheCatalogueMayBeAFile(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("good.yaml", "company: Rowan\nproducts:\n  - name: RoboVac X30\n    description: a robot\n  - AirPure 500\n")
+	write("none.yaml", "products: []\n")
+	write("bare.yaml", "products: [{id: 1}]\n")
+	m, err := New("keywords", map[string]any{"catalogue": "good.yaml"}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := answer(t, m, `{"tokens":[{"text":"x30","tag":"PROPN","start":0,"end":3},{"text":"airpure","tag":"PROPN","start":5,"end":12}]}`)
+	if want := `{"keywords":[],"products":["RoboVac X30","AirPure 500"]}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for options, want := range map[string]string{
+		"absent.yaml": "no such file",
+		"none.yaml":   "there are no products",
+		"bare.yaml":   "product 1 has no name",
+	} {
+		if _, err := New("keywords", map[string]any{"catalogue": options}, dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", options, err, want)
+		}
+	}
+	if _, err := New("keywords", map[string]any{"catalogue": "good.yaml", "products": products}, dir); err == nil {
+		t.Error("two catalogues were taken")
+	}
 }

@@ -21,7 +21,7 @@ func TestWrongOptionsAreRefusedWithASuggestion(t *testing.T) {
 		{"keywords", map[string]any{"max": 2.5}, `built-in model keywords: option max must be a whole number from 1 to 100, not the number 2.5`},
 		{"keywords", map[string]any{"products": "X30"}, `built-in model keywords: option products must be a list of texts, not the text "X30"`},
 		{"keywords", map[string]any{"products": []any{"X30", 5}}, `built-in model keywords: option products: item 2 must be a text, not the number 5`},
-		{"keywords", map[string]any{"colour": "red"}, `built-in model keywords: option colour is not known; there are max, products`},
+		{"keywords", map[string]any{"colour": "red"}, `built-in model keywords: option colour is not known; there are catalogue, max, products`},
 	} {
 		_, err := New(c.model, c.options, "")
 		if err == nil || err.Error() != c.want {
