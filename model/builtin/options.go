@@ -87,20 +87,6 @@ func (o *options) texts(name string) []string {
 	return out
 }
 
-// flag is an option that is true or false.
-func (o *options) flag(name string, fallback bool) bool {
-	v, ok := o.take(name)
-	if !ok {
-		return fallback
-	}
-	b, ok := v.(bool)
-	if !ok {
-		o.fail("option %s must be true or false, not %s", name, describe(v))
-		return fallback
-	}
-	return b
-}
-
 // number is an option between low and high, both included.
 func (o *options) number(name string, fallback, low, high float64) float64 {
 	v, ok := o.take(name)

@@ -97,9 +97,8 @@ func load(path string) (*tagger.Tagger, error) {
 func speed(t *tagger.Tagger, sentences []conllu.Sentence) (whole, tagging float64) {
 	var tokens []token.Token
 	var tags []tagger.Tag
-	n := 0
 	for range 5 {
-		n = 0
+		n := 0
 		var split time.Duration
 		start := time.Now()
 		for i := range sentences {
