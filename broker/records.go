@@ -38,11 +38,21 @@ func Records(ctx context.Context, b Broker, topic string, partition int32, from,
 }
 
 // First returns the first record of a partition at or after a position, or nil.
+// It reads no more than that one.
 func First(ctx context.Context, b Broker, topic string, partition int32, from Position) (*Record, error) {
-	for r, err := range Records(ctx, b, topic, partition, from, Position{}) {
-		return r, err
+	reader, err := b.Read(ctx, topic, partition, from, Position{})
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil
+	defer reader.Close()
+	records, err := reader.Next(ctx, 1)
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", topic, err)
+	}
+	return &records[0], nil
 }
 
 // Last returns the last record of a partition, or nil. On some brokers offsets

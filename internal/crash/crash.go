@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package crash kills the whole program again and again while messages flow,
+// and then counts what is lost, doubled or out of order.
+//
+// The one idea: the log is the witness. Every message has a number, counted for
+// each key. What the program acknowledged must be in the source topic; and what
+// is in the source topic, acknowledged or not, must be answered exactly once
+// and in order in every other topic. So the audit reads nothing but the topics,
+// after the last kill. By the times of the records it also tells whether the
+// kills hit the flow, without which the rest would prove nothing.
+//
+// Nothing here knows a broker: the program is the command line's run, messages
+// go in by its HTTP intake, and the topics are opened as the pipeline file says.
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/millrace-ml/millrace/internal/app"
+)
+
+// Config says what to kill and how often. Dir, Command, Kills and Messages are
+// required.
+type Config struct {
+	Dir     string   // an empty directory for the data, the pipeline file and the logs
+	Broker  string   // as in a pipeline file; empty means embedded
+	Command []string // the program with the arguments that come before those of run
+	Env     []string // of the program; nil means this process's
+
+	// Workers is how many processes serve the pipeline at once; 0 means 1, which
+	// is all that the embedded broker allows.
+	Workers int
+	// Servers are killed like the workers: those of the broker.
+	Servers []Victim
+
+	Kills    int
+	Messages int           // acknowledged ones
+	Deadline time.Duration // of the gather
+	Seed     uint64
+
+	Log func(format string, args ...any) // nil discards
+}
+
+// Victim is a process that is killed and started again.
+type Victim interface {
+	Name() string
+	// Start starts the process and returns without waiting until it is ready.
+	Start() error
+	// Ready returns when the process does its work, or cannot.
+	Ready(ctx context.Context) error
+	// Kill ends the process with SIGKILL and returns when it is gone.
+	Kill() error
+}
+
+// Run lets messages flow, kills, lets the rest flow, stops the workers with
+// SIGTERM, and audits the topics. The error is nil when all that could be done;
+// what was found is in the report.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if c.Log == nil {
+		c.Log = func(string, ...any) {}
+	}
+	file := filepath.Join(c.Dir, "pipeline.yaml")
+	if err := os.WriteFile(file, []byte(desk(c.Broker, c.Deadline)), 0o600); err != nil {
+		return nil, err
+	}
+	var workers []*worker
+	victims := c.Servers
+	for i := range max(1, c.Workers) {
+		w := newWorker(c, file, i)
+		defer w.Kill()
+		workers, victims = append(workers, w), append(victims, w)
+	}
+	for _, v := range victims {
+		if err := v.Start(); err != nil {
+			return nil, err
+		}
+	}
+
+	flow := startFlow(ctx, cancel, c, workers)
+	defer flow.stop()
+	kills, err := killAll(ctx, c, victims, flow)
+	if err != nil {
+		return nil, errors.Join(err, flow.stop())
+	}
+	if err := flow.wait(); err != nil {
+		return nil, err
+	}
+	if err := finish(ctx, workers); err != nil {
+		return nil, err
+	}
+	b, err := app.OpenBroker(c.Broker, dataDir(c.Dir), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	report, err := Inspect(ctx, b, &flow.ledger, c.Deadline)
+	if err = errors.Join(err, b.Close()); err != nil {
+		return nil, err
+	}
+	report.Kills = kills
+	report.Unanswered = flow.unanswered()
+	report.timeKills()
+	return report, nil
+}
+
+// Kill is one of the kills.
+type Kill struct {
+	Victim string
+	At     time.Time
+	Ready  bool // the victim did its work already
+
+	Open     int // messages that were not answered at that moment
+	Progress int // messages that were answered since the kill before
+}
+
+// killAll kills the victims at random moments, one at a time, while the flow
+// is on. At the end all of them run.
+func killAll(ctx context.Context, c Config, victims []Victim, f *flow) ([]Kill, error) {
+	random := rand.New(rand.NewPCG(c.Seed, 0))
+	var kills []Kill
+	for len(kills) < c.Kills {
+		f.nextLife(len(kills), c.Kills)
+		v := victims[random.IntN(len(victims))]
+		k := Kill{Victim: v.Name(), Ready: random.IntN(4) > 0}
+		if k.Ready {
+			if err := v.Ready(ctx); err != nil {
+				return nil, err
+			}
+			pause(ctx, 20*time.Millisecond+upTo(random, 380*time.Millisecond))
+		} else {
+			pause(ctx, upTo(random, 150*time.Millisecond))
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		k.At = time.Now()
+		if err := v.Kill(); err != nil {
+			return nil, fmt.Errorf("kill %d: %w", len(kills)+1, err)
+		}
+		kills = append(kills, k)
+		if len(kills)%50 == 0 {
+			c.Log("%d of %d kills, %d messages acknowledged", len(kills), c.Kills, f.ledger.Acknowledged())
+		}
+		pause(ctx, upTo(random, 50*time.Millisecond))
+		if err := v.Start(); err != nil {
+			return nil, err
+		}
+	}
+	f.nextLife(len(kills), c.Kills)
+	return kills, nil
+}
+
+// pause lets time pass in which the flow goes on.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// upTo is a random duration below d.
+func upTo(random *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(d)))
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker/brokertest"
+	"github.com/millrace-ml/millrace/gateway"
+)
+
+const (
+	publishers = 4
+	keys       = 64
+	// lifetime is about how long a process lives; its share of the messages is
+	// spread over it.
+	lifetime = 250 * time.Millisecond
+	// rounds is how many requests a publisher makes in a lifetime.
+	rounds = 20
+)
+
+// flow publishes numbered messages to whichever worker is there.
+type flow struct {
+	ledger  brokertest.Ledger
+	workers []*worker
+	cancel  context.CancelCauseFunc
+	ended   sync.WaitGroup
+	client  http.Client
+	unknown atomic.Int64 // messages whose request was not answered
+
+	mu      sync.Mutex
+	total   int // to be acknowledged in the end
+	taken   int // published, or about to be
+	ceiling int // that taken may reach in this life
+	batch   int // mean size of a request
+	hurry   bool
+	changed chan struct{} // closed when ceiling is raised
+}
+
+func startFlow(ctx context.Context, cancel context.CancelCauseFunc, c Config, workers []*worker) *flow {
+	f := &flow{workers: workers, total: c.Messages, cancel: cancel, changed: make(chan struct{})}
+	// A connection to a process that is gone is of no use to the next one.
+	f.client.Transport = &http.Transport{DisableKeepAlives: false, MaxIdleConnsPerHost: publishers}
+	for i := range publishers {
+		f.ended.Go(func() {
+			p := publisher{flow: f, random: rand.New(rand.NewPCG(c.Seed, uint64(i)+1)), number: i}
+			if err := p.run(ctx); err != nil {
+				cancel(fmt.Errorf("publisher %d: %w", i, err))
+			}
+		})
+	}
+	return f
+}
+
+// wait returns when all messages are acknowledged.
+func (f *flow) wait() error {
+	f.ended.Wait()
+	f.client.CloseIdleConnections()
+	if n := f.ledger.Acknowledged(); n != f.total {
+		return fmt.Errorf("%d of %d messages were acknowledged", n, f.total)
+	}
+	return nil
+}
+
+// stop ends the publishers, wherever they are.
+func (f *flow) stop() error {
+	f.cancel(context.Canceled)
+	f.ended.Wait()
+	f.client.CloseIdleConnections()
+	return nil
+}
+
+// unanswered is how many messages were sent without an answer coming back.
+func (f *flow) unanswered() int { return int(f.unknown.Load()) }
+
+// nextLife gives out the share of the messages that flow until the next kill,
+// or the rest after the last one.
+func (f *flow) nextLife(kill, of int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ceiling = f.total
+	f.batch, f.hurry = 100, kill == of
+	if kill < of {
+		f.ceiling = f.taken + (f.total-f.taken)/(of-kill+1)
+		f.batch = max(1, (f.ceiling-f.taken)/(publishers*rounds))
+	}
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// take waits until the publisher may send again, and says how many messages. It
+// returns 0 when there are no more.
+func (f *flow) take(ctx context.Context, random *rand.Rand) (n int, hurry bool, err error) {
+	for {
+		f.mu.Lock()
+		n = min(1+random.IntN(2*f.batch), f.ceiling-f.taken)
+		hurry = f.hurry
+		f.taken += max(0, n)
+		done, changed := f.taken >= f.total, f.changed
+		f.mu.Unlock()
+		if n > 0 || done {
+			return max(0, n), hurry, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, false, context.Cause(ctx)
+		}
+	}
+}
+
+// giveBack makes room for messages that may not have arrived.
+func (f *flow) giveBack(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken -= n
+}
+
+// publisher sends the messages of some of the keys, one request after the other,
+// so that the numbers of a key are published in order.
+type publisher struct {
+	*flow
+	random *rand.Rand
+	number int
+}
+
+func (p *publisher) run(ctx context.Context) error {
+	for {
+		n, hurry, err := p.take(ctx, p.random)
+		if n == 0 {
+			return err
+		}
+		if err := p.send(ctx, p.write(n)); err != nil {
+			return err
+		}
+		if !hurry {
+			pause(ctx, upTo(p.random, 2*lifetime/rounds))
+		}
+	}
+}
+
+// write numbers n messages.
+func (p *publisher) write(n int) []message {
+	list := make([]message, n)
+	for i := range list {
+		key := fmt.Sprintf("customer-%d", p.number+publishers*p.random.IntN(keys/publishers))
+		list[i] = message{Key: key, N: p.ledger.Issue(key), Text: strings.Repeat("x", p.random.IntN(300))}
+	}
+	return list
+}
+
+// send publishes messages. When the answer is lost they may be there or not, so
+// they are not sent again.
+func (p *publisher) send(ctx context.Context, list []message) error {
+	var body bytes.Buffer
+	for _, m := range list {
+		body.Write(append(m.line(), '\n'))
+	}
+	for turn := p.number; ; turn++ {
+		address := p.workers[turn%len(p.workers)].address()
+		if address == "" {
+			pause(ctx, time.Millisecond)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			continue
+		}
+		client := gateway.Client{Base: address, HTTP: &p.client}
+		n, err := client.Publish(ctx, source, bytes.NewReader(body.Bytes()), gateway.PublishOptions{Key: "key"})
+		for _, m := range list[:n] {
+			p.ledger.Acknowledge(m.Key, m.N)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case neverSent(err):
+			pause(ctx, time.Millisecond)
+			continue
+		case refused(err):
+			return err
+		}
+		p.unknown.Add(int64(len(list) - n))
+		p.giveBack(len(list) - n)
+		return nil
+	}
+}
+
+// neverSent reports whether the worker was gone before it was spoken to.
+func neverSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// refused reports whether the worker said no, which it has no reason to.
+func refused(err error) bool {
+	e, ok := errors.AsType[*gateway.Error](err)
+	return ok && e.Status != http.StatusServiceUnavailable
+}
