@@ -102,9 +102,9 @@ func (m *Model) Predict(dst []float64, text Tagged) (probabilities []float64, be
 
 func fill(v *linear.Vector, dense []float32, o linear.Options, e *embed.Model, text Tagged) {
 	v.Reset()
-	v.AddText(o, text.Text)
+	v.AddText(&o, text.Text)
 	if o.NamedWeight > 0 {
-		addTags(v, o, text)
+		addTags(v, &o, text)
 	}
 	if o.Dense > 0 {
 		e.Embed(dense, text.Text)
@@ -114,7 +114,7 @@ func fill(v *linear.Vector, dense []float32, o linear.Options, e *embed.Model, t
 
 // addTags adds pairs and triples of parts of speech, and every word with its
 // own.
-func addTags(v *linear.Vector, o linear.Options, text Tagged) {
+func addTags(v *linear.Vector, o *linear.Options, text Tagged) {
 	before, last := "", ""
 	for i, tag := range text.Tags {
 		name := tag.String()

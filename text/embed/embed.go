@@ -10,14 +10,15 @@
 //
 // # Method
 //
-// The text is split by package wordpiece, its tokens' rows are added, and the
-// sum is scaled to length one. How much a token counts is in the length of its
-// row. See scripts/distill-embedder for how the table is made: the teacher's
-// answer to every token by itself, centred and weighted by frequency (Arora et
-// al., "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", 2017;
-// Tulkens and van Dongen, "Model2Vec", 2024), is the starting point of a ridge
-// regression onto the teacher's answers to whole sentences; principal components
-// and eight bits a number make it small.
+// The text is split by package wordpiece. The rows of its tokens, and those of
+// frequent pairs of neighbours ("not working", "top up"), are added, and the sum
+// is scaled to length one. How much a token counts is in the length of its row.
+// See scripts/distill-embedder for how the table is made: the teacher's answer
+// to every token by itself, centred and weighted by frequency (Arora et al., "A
+// Simple but Tough-to-Beat Baseline for Sentence Embeddings", 2017; Tulkens and
+// van Dongen, "Model2Vec", 2024), is the starting point of a ridge regression
+// onto the teacher's answers to whole sentences; principal components and eight
+// bits a number make it small.
 //
 // What was used, under which licence, and what it measures is in
 // docs/models/embedder.md.
@@ -35,7 +36,9 @@ import (
 type Model struct {
 	tokenizer *wordpiece.Tokenizer
 	dim       int
-	// rows holds a row of dim bytes a token, each number n as n+128.
+	pairs     pairs
+	// rows holds a row of dim bytes for each token and then for each pair, each
+	// number n as n+128.
 	rows []byte
 	// scales is what one step of each dimension's numbers is worth.
 	scales  []float32
@@ -80,12 +83,7 @@ func (m *Model) embed(dst []float32, s *scratch) {
 	if len(dst) != m.dim {
 		panic("embed: dst must have the model's dimension")
 	}
-	s.rows = s.rows[:0]
-	for _, id := range s.ids {
-		if id != m.tokenizer.Unknown() { // unknown tokens mean nothing
-			s.rows = append(s.rows, uint32(id))
-		}
-	}
+	s.rows = m.appendRows(s.rows[:0], s.ids)
 	var norm float64
 	for d, sum := range s.sums.Of(m.rows, s.rows) {
 		v := float64(sum) * float64(m.scales[d])
@@ -100,6 +98,22 @@ func (m *Model) embed(dst []float32, s *scratch) {
 	for d := range dst {
 		dst[d] *= scale
 	}
+}
+
+// appendRows names the rows of the tokens and of their pairs. Unknown tokens
+// mean nothing.
+func (m *Model) appendRows(rows []uint32, ids []int32) []uint32 {
+	for i, id := range ids {
+		if id != m.tokenizer.Unknown() {
+			rows = append(rows, uint32(id))
+		}
+		if i > 0 {
+			if row, ok := m.pairs.row(ids[i-1], id); ok {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
 }
 
 // Dot is the dot product of two vectors of equal length: the cosine of the

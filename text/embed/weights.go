@@ -32,15 +32,16 @@ var Default = sync.OnceValue(func() *Model {
 
 // The file of weights, little endian:
 //
-//	"MRWPEMB1", dim uint32, tokens uint32, bytes uint32
+//	"MRWPEMB2", dim, tokens, pairs and bytes uint32
 //	the vocabulary: bytes bytes, a token a line
+//	pairs × two uint32: the pairs' tokens
 //	dim float32: the scales
-//	tokens × dim bytes: the rows, each number n as n+128
+//	(tokens + pairs) × dim bytes: the rows, each number n as n+128
 //	CRC-32 (IEEE) of all that
-const magic = "MRWPEMB1"
+const magic = "MRWPEMB2"
 
 const (
-	headerSize = len(magic) + 12
+	headerSize = len(magic) + 16
 	maxDim     = 4096
 	maxTokens  = 1 << 22
 )
@@ -63,11 +64,11 @@ func read(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("the file does not begin with %s", magic)
 	}
 	field := func(i int) int { return int(binary.LittleEndian.Uint32(data[len(magic)+4*i:])) }
-	dim, tokens, spelled := field(0), field(1), field(2)
-	if dim < 8 || dim > maxDim || dim%8 != 0 || tokens < 1 || tokens > maxTokens {
-		return nil, fmt.Errorf("it claims %d tokens of %d dimensions", tokens, dim)
+	dim, tokens, paired, spelled := field(0), field(1), field(2), field(3)
+	if dim < 8 || dim > maxDim || dim%8 != 0 || tokens < 1 || tokens > maxTokens || paired > maxTokens {
+		return nil, fmt.Errorf("it claims %d tokens and %d pairs of %d dimensions", tokens, paired, dim)
 	}
-	if want := headerSize + spelled + 4*dim + tokens*dim + 4; len(data) != want {
+	if want := headerSize + spelled + 8*paired + 4*dim + (tokens+paired)*dim + 4; len(data) != want {
 		return nil, fmt.Errorf("it has %d bytes, its header says %d: it was cut off or is damaged", len(data), want)
 	}
 	body := data[:len(data)-4]
@@ -83,7 +84,12 @@ func read(data []byte) (*Model, error) {
 		return nil, err
 	}
 	rest := body[headerSize+spelled:]
-	m := &Model{tokenizer: tokenizer, dim: dim, rows: rest[4*dim:], scales: make([]float32, dim)}
+	found, err := readPairs(rest[:8*paired], tokens)
+	if err != nil {
+		return nil, err
+	}
+	rest = rest[8*paired:]
+	m := &Model{tokenizer: tokenizer, dim: dim, pairs: found, rows: rest[4*dim:], scales: make([]float32, dim)}
 	for d := range m.scales {
 		scale := math.Float32frombits(binary.LittleEndian.Uint32(rest[4*d:]))
 		if !(scale >= 0 && scale <= math.MaxFloat32) {

@@ -112,7 +112,7 @@ func (v *Vector) weight(kind int, o Options) float32 {
 
 // AddNamed adds a feature made of names in their order, such as a tag or a tag
 // and a word. ASCII letters count as lower case.
-func (v *Vector) AddNamed(o Options, names ...string) {
+func (v *Vector) AddNamed(o *Options, names ...string) {
 	h := namedSeed
 	for _, name := range names {
 		for i := range len(name) {
@@ -124,8 +124,8 @@ func (v *Vector) AddNamed(o Options, names ...string) {
 }
 
 // AddText adds the text's n-grams. It allocates only to grow the vector.
-func (v *Vector) AddText(o Options, text string) {
-	r := reader{v: v, o: &o}
+func (v *Vector) AddText(o *Options, text string) {
+	r := reader{v: v, o: o}
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c < utf8.RuneSelf {

@@ -84,7 +84,7 @@ func (m *Model) Predict(dst []float64, text string) (probabilities []float64, be
 
 func fill(v *linear.Vector, dense []float32, o linear.Options, e *embed.Model, text string) {
 	v.Reset()
-	v.AddText(o, text)
+	v.AddText(&o, text)
 	if o.Dense > 0 {
 		e.Embed(dense, text)
 		v.Dense = dense

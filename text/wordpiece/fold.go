@@ -88,9 +88,9 @@ func (t *Tokenizer) alone(dst []int32, w *word, r rune) []int32 {
 }
 
 // isControl tells the characters that the reference drops: the whole category
-// "other", save the white space among it.
+// "other" (beyond ASCII, where tabs and line breaks are spared).
 func isControl(r rune) bool {
-	return r != 0x85 && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs)
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs)
 }
 
 // isIdeograph tells the CJK blocks that BERT takes character by character.
