@@ -53,6 +53,7 @@ are gathered into one record. A pipeline file says what runs.`,
 		}
 	}
 	add(groupRun,
+		newDemoCommand(c),
 		newRunCommand(c),
 		newBatchCommand(c),
 		newBenchCommand(c),

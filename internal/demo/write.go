@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+const (
+	// maxOpen bounds the messages that are not answered yet.
+	maxOpen = 8192
+	// maxPublish is how many messages are published at once.
+	maxPublish = 512
+	// tooSoon is a pause that is not worth setting a timer for.
+	tooSoon = time.Millisecond
+)
+
+// Hold stops the customers from writing, or lets them go on.
+func (d *Demo) Hold(held bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = held
+}
+
+// Burst lets n customers write at once. It reports false, and does nothing, when
+// too many messages wait already.
+func (d *Demo) Burst(n int) bool {
+	if d.open()+n > maxOpen {
+		return false
+	}
+	select {
+	case d.bursts <- n:
+		return true
+	default:
+		return false
+	}
+}
+
+// Pause pauses a service, see [app.App.Pause].
+func (d *Demo) Pause(ctx context.Context, service string) error { return d.app.Pause(ctx, service) }
+
+// Resume lets a paused service go on.
+func (d *Demo) Resume(service string) error { return d.app.Resume(service) }
+
+// write publishes samples at the pace of people until ctx ends or, with Once,
+// the samples do.
+func (d *Demo) write(ctx context.Context) error {
+	p := player{d: d}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	due := time.Now()
+	for {
+		n := 0
+		select {
+		case <-ctx.Done():
+			return nil
+		case n = <-d.bursts:
+		case <-timer.C:
+			now := time.Now()
+			if late := now.Add(-time.Second); due.Before(late) {
+				due = late // what could not be written in time is not made up for
+			}
+			for ; !due.After(now.Add(tooSoon)); n++ {
+				due = due.Add(d.pause())
+			}
+			timer.Reset(time.Until(due))
+			if d.isHeld() || d.open() > maxOpen {
+				n = 0
+			}
+		}
+		if err := p.play(ctx, n); err != nil {
+			return err
+		}
+		if d.c.Once && p.next == len(d.samples) {
+			return nil
+		}
+	}
+}
+
+// pause is the time to the next message: irregular, as people are.
+func (d *Demo) pause() time.Duration {
+	return time.Duration((0.4 + 1.2*rand.Float64()) / d.c.Rate * float64(time.Second))
+}
+
+func (d *Demo) isHeld() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held
+}
+
+// player goes through the samples, round after round.
+type player struct {
+	d     *Demo
+	next  int
+	round int
+}
+
+// play publishes the next n samples.
+func (p *player) play(ctx context.Context, n int) error {
+	for n > 0 && ctx.Err() == nil {
+		var ids []string
+		var records []broker.Record
+		for ; n > 0 && len(records) < maxPublish && p.more(); n-- {
+			id, r := p.d.samples[p.next].record(p.d.source, p.round)
+			p.next++
+			ids, records = append(ids, id), append(records, r)
+		}
+		if len(records) == 0 {
+			return nil
+		}
+		// Answers may come before Publish returns.
+		p.d.mu.Lock()
+		p.d.book.send(ids, time.Now())
+		p.d.mu.Unlock()
+		if err := p.d.broker.Publish(context.WithoutCancel(ctx), records...); err != nil {
+			return fmt.Errorf("publish messages: %w", err)
+		}
+	}
+	return nil
+}
+
+// more reports whether there is a next sample, and begins the next round.
+func (p *player) more() bool {
+	if p.next < len(p.d.samples) {
+		return true
+	}
+	if p.d.c.Once {
+		return false
+	}
+	p.next = 0
+	p.round++
+	return true
+}
