@@ -17,15 +17,8 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-const (
-	// A batch of NDJSON is at most about this large. Its size follows from how
-	// long the broker takes for the one before.
-	batchRecords = 4096
-	batchBytes   = 1 << 20
-
-	// admission is how long a publisher waits for memory before it is refused.
-	admission = 10 * time.Second
-)
+// admission is how long a publisher waits for memory before it is refused.
+const admission = 10 * time.Second
 
 // streamBytes is what an NDJSON request may take: a batch that is published,
 // one that is gathered, and a line.
@@ -206,20 +199,34 @@ func at(where string, err error) error {
 // publishStream publishes NDJSON: a value a line, empty lines aside. While the
 // broker makes a batch durable the next one is gathered.
 func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) (int, error) {
-	pub := g.startPublisher(ctx)
-	err := g.feed(pub, p, body)
-	n, pubErr := pub.wait()
-	if pubErr != nil {
-		return n, pubErr
+	q := newQueue[broker.Record]()
+	var published int
+	var failure error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer q.stop()
+		for batch := q.take(); len(batch) > 0; batch = q.take() {
+			if failure = g.b.Publish(ctx, batch...); failure != nil {
+				return
+			}
+			published += len(batch)
+		}
+	}()
+	err := g.feed(q, p, body)
+	q.end()
+	<-done
+	switch {
+	case failure != nil:
+		return published, failure
+	case err == nil && published == 0:
+		return 0, errEmpty
 	}
-	if err == nil && n == 0 {
-		err = errEmpty
-	}
-	return n, err
+	return published, err
 }
 
 // feed hands the lines' records over until the end or the first fault.
-func (g *Gateway) feed(pub *publisher, p *parser, body io.Reader) error {
+func (g *Gateway) feed(q *queue[broker.Record], p *parser, body io.Reader) error {
 	in := lines{r: body, max: g.o.MaxRecordBytes, count: p.line - 1}
 	for {
 		b, err := in.next()
@@ -251,70 +258,8 @@ func (g *Gateway) feed(pub *publisher, p *parser, body io.Reader) error {
 			e.Line = in.count
 			return e
 		}
-		if !pub.add(r) {
-			return nil // its error is the request's
+		if !q.put(r, r.Size()) {
+			return nil // the broker's error is the request's
 		}
 	}
-}
-
-// publisher publishes batches while the next one is gathered.
-type publisher struct {
-	batches chan []broker.Record
-	failed  chan struct{}
-	batch   []broker.Record
-	bytes   int
-	n       int
-	err     error // both read after wait
-}
-
-func (g *Gateway) startPublisher(ctx context.Context) *publisher {
-	p := &publisher{batches: make(chan []broker.Record), failed: make(chan struct{})}
-	go func() {
-		defer close(p.failed)
-		for batch := range p.batches {
-			if p.err = g.b.Publish(ctx, batch...); p.err != nil {
-				return
-			}
-			p.n += len(batch)
-		}
-	}()
-	return p
-}
-
-// add takes a record, and hands the batch over when the broker is idle or the
-// batch is full. It reports whether the broker still takes records.
-func (p *publisher) add(r broker.Record) bool {
-	p.batch = append(p.batch, r)
-	p.bytes += r.Size()
-	if len(p.batch) >= batchRecords || p.bytes >= batchBytes {
-		return p.hand()
-	}
-	select {
-	case p.batches <- p.batch:
-		p.batch, p.bytes = nil, 0
-	case <-p.failed:
-		return false
-	default:
-	}
-	return true
-}
-
-func (p *publisher) hand() bool {
-	select {
-	case p.batches <- p.batch:
-		p.batch, p.bytes = nil, 0
-		return true
-	case <-p.failed:
-		return false
-	}
-}
-
-// wait publishes the rest and tells how many records are durable.
-func (p *publisher) wait() (int, error) {
-	if len(p.batch) > 0 {
-		p.hand()
-	}
-	close(p.batches)
-	<-p.failed
-	return p.n, p.err
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -30,73 +31,50 @@ type PublishOptions struct {
 func (c *Client) Publish(ctx context.Context, topic string, ndjson io.Reader, o PublishOptions) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	requests := make(chan upload)
-	go collect(ctx, ndjson, requests)
-	total := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return total, ctx.Err()
-		case u, ok := <-requests:
-			if !ok {
-				return total, nil
-			}
-			n, err := c.upload(ctx, topic, &u, o)
-			total += n
-			if err != nil {
-				if e, ok := errors.AsType[*Error](err); ok {
-					e.Published = total
-				}
-				return total, err
-			}
-			if o.Progress != nil {
-				o.Progress(total)
-			}
+	q := newQueue[[]byte]()
+	defer q.stop()
+	defer context.AfterFunc(ctx, q.stop)()
+	var fault error // of the input; to be read at the queue's end
+	go func() {
+		defer q.end()
+		fault = collect(ndjson, q)
+	}()
+	total, first := 0, 1
+	for batch := q.take(); len(batch) > 0; batch = q.take() {
+		n, err := c.upload(ctx, topic, batch, first, o)
+		total += n
+		if err != nil {
+			return total, durable(err, total)
+		}
+		first += len(batch)
+		if o.Progress != nil {
+			o.Progress(total)
 		}
 	}
+	if ctx.Err() != nil {
+		return total, ctx.Err()
+	}
+	return total, durable(fault, total)
 }
 
-// upload is the body of a request.
-type upload struct {
-	body  []byte
-	first int   // number of its first line
-	last  int   // of its last one
-	err   error // ends the input after the body
+// durable tells in a gateway's error how many records of the whole are durable.
+func durable(err error, n int) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Published = n
+	}
+	return err
 }
 
-// collect makes requests of the input's lines.
-func collect(ctx context.Context, r io.Reader, requests chan<- upload) {
-	defer close(requests)
+// collect puts the input's lines into the queue.
+func collect(r io.Reader, q *queue[[]byte]) error {
 	in := lines{r: r, max: broker.DefaultMaxRecordBytes}
-	u := upload{first: 1}
-	send := func() bool {
-		select {
-		case requests <- u:
-			u = upload{first: in.count + 1}
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
 	for {
 		b, err := in.next()
 		if err != nil {
-			u.err = inputFault(err, &in)
-			send()
-			return
+			return inputFault(err, &in)
 		}
-		u.body = append(append(u.body, b...), '\n')
-		u.last = in.count
-		if len(u.body) >= batchBytes || u.last-u.first+1 >= batchRecords {
-			if !send() {
-				return
-			}
-			continue
-		}
-		select {
-		case requests <- u:
-			u = upload{first: in.count + 1}
-		default:
+		if !q.put(b, len(b)+1) {
+			return nil
 		}
 	}
 }
@@ -116,10 +94,11 @@ func inputFault(err error, in *lines) error {
 	return fmt.Errorf("read the input after line %d: %w", in.count, err)
 }
 
-// upload makes one request.
-func (c *Client) upload(ctx context.Context, topic string, u *upload, o PublishOptions) (int, error) {
-	if len(bytes.TrimSpace(u.body)) == 0 {
-		return 0, u.err
+// upload makes one request of lines, the first of which has that number.
+func (c *Client) upload(ctx context.Context, topic string, batch [][]byte, first int, o PublishOptions) (int, error) {
+	body := bytes.Join(batch, []byte("\n"))
+	if len(bytes.TrimSpace(body)) == 0 {
+		return 0, nil
 	}
 	q := url.Values{}
 	if o.Key != "" {
@@ -128,9 +107,8 @@ func (c *Client) upload(ctx context.Context, topic string, u *upload, o PublishO
 	if o.Enveloped {
 		q.Set("envelope", "true")
 	}
-	// The gateway counts this request's lines; the first is u.first of the input.
-	q.Set("line", fmt.Sprint(u.first))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), bytes.NewReader(u.body))
+	q.Set("line", strconv.Itoa(first))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -142,5 +120,5 @@ func (c *Client) upload(ctx context.Context, topic string, u *upload, o PublishO
 		}
 		return 0, err
 	}
-	return p.Published, u.err
+	return p.Published, nil
 }

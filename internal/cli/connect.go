@@ -139,7 +139,7 @@ func owner(ctx context.Context, dir string) (string, error) {
 			return address, err
 		}
 		if time.Since(begun) > patience {
-			return "", hinted(fmt.Errorf("process %d has data directory %s and serves no HTTP", pid, dir), "start it without --listen off, or stop it first")
+			return "", hinted(fmt.Errorf("process %d has data directory %s and serves no HTTP", pid, dir), "wait until it ends; a process that runs on is reached unless it was started with --listen off")
 		}
 		select {
 		case <-tick.C:

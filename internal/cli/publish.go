@@ -63,12 +63,14 @@ func (c *console) publish(ctx context.Context, o publishOptions, topic, file str
 		return err
 	}
 	defer in.Close()
+	// The first line comes before the data directory is opened, so that a command
+	// that prints from there into this one is not locked out by it.
+	records, err := asLines(in, o.text)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
 	var n int
 	err = c.use(ctx, o.target, true, func(conn *connection) error {
-		records, err := asLines(in, o.text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
 		progress := c.publishing()
 		n, err = conn.Publish(ctx, topic, records, gateway.PublishOptions{Key: o.key, Enveloped: o.enveloped, Progress: progress.show})
 		progress.end()
