@@ -262,6 +262,11 @@ func TestWhatCannotComeIsNotWaitedFor(t *testing.T) {
 	if n := len(d.answers(4)); n != 4 {
 		t.Errorf("the marker passed on made answer %d", n)
 	}
+	d.publish(class(0, `9`)) // a dead letter that was tried again
+	d.settled()
+	if got := d.answers(5)[4]; got != `0 complete 2 mood=ok:1 class=late:9` {
+		t.Errorf("tried again: %s", got)
+	}
 }
 
 func TestSeveralValuesAreAList(t *testing.T) {

@@ -102,11 +102,12 @@ func (w *window) take(r *broker.Record, f feed, offset int64) {
 		w.apply(j, r, f)
 		return
 	}
-	// A letter about a source that is answered tells nothing new: the answer
-	// says that the part is missing.
-	if f.part >= 0 && !w.closed.has(offset, f.part) {
-		w.late = append(w.late, lateRecord{offset, f.part, r})
+	// A letter about a source that is answered tells nothing new, nor does a
+	// marker about a part that the answer holds or calls failed.
+	if f.part < 0 || r.Header(lineage.Status) != nil && w.closed.has(offset, f.part) {
+		return
 	}
+	w.late = append(w.late, lateRecord{offset, f.part, r})
 }
 
 // apply notes what a record tells about an open source.

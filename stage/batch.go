@@ -23,6 +23,17 @@ const (
 	DeadStack   = "mr-dead-stack"   // of the panic, if it was one
 )
 
+// OfDeadLetter reports whether a header was added when a record became a dead
+// letter; the others came with the record. (A record without an id got its
+// place as one, which is the same.)
+func OfDeadLetter(header string) bool {
+	switch header {
+	case DeadService, DeadRecord, DeadStack, lineage.Error, lineage.Attempts:
+		return true
+	}
+	return false
+}
+
 // batch turns polled records into results. It is reused: its buffers grow to
 // the size of the largest batch and then stay.
 type batch struct {
@@ -149,7 +160,12 @@ func (b *batch) pass(i int, r *broker.Record) {
 
 // bury makes a dead letter: the record as it came, with what went wrong.
 func (b *batch) bury(i int, r *broker.Record, o *outcome) {
-	headers := append(make([]broker.Header, 0, len(r.Headers)+6), r.Headers...)
+	headers := make([]broker.Header, 0, len(r.Headers)+6)
+	for _, h := range r.Headers {
+		if !OfDeadLetter(h.Key) { // from an earlier burial
+			headers = append(headers, h)
+		}
+	}
 	if r.Header(lineage.ID) == nil {
 		headers = append(headers, broker.Header{Key: lineage.ID, Value: lineage.AppendID(nil, r)})
 	}

@@ -417,3 +417,32 @@ func TestSeveralConsumersShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {
 		}
 	}
 }
+
+func TestADeadLetterCanBeTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.publish("ok", "poison")
+	stop := b.serve(each(func(v string) model.Answer {
+		if v == "poison" {
+			return model.Fail(model.Invalid(errors.New("not yet")))
+		}
+		return model.One([]byte(v))
+	}))
+	letter := b.read("svc.dead", 1)[0]
+	stop()
+
+	fails := each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("still not"))) })
+	again, err := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: fails}).Answer(t.Context(), []broker.Record{letter})
+	if err != nil || len(again) != 2 {
+		t.Fatalf("%v, %v", again, err)
+	}
+	if n := len(again[1].Headers); n != len(letter.Headers) {
+		t.Errorf("buried twice it has %d headers, once %d", n, len(letter.Headers))
+	}
+	results, err := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: upper}).Answer(t.Context(), []broker.Record{letter})
+	if err != nil || len(results) != 1 {
+		t.Fatalf("%v, %v", results, err)
+	}
+	if id := string(results[0].Header(lineage.ID)); id != "in/0/1/svc" || string(results[0].Value) != "POISON" {
+		t.Errorf("the result is %q %q", id, results[0].Value)
+	}
+}
