@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/brokertest"
+	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+)
+
+// cluster is one node, shared by the tests of the package.
+var cluster *servers.Cluster
+
+func TestMain(m *testing.M) {
+	c, err := servers.Start(servers.Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cluster = c
+	code := m.Run()
+	c.Stop()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+var conformanceOptions = Options{
+	MaxRecordBytes:     1 << 20,
+	HandoverTimeout:    time.Second,
+	SessionTimeout:     3 * time.Second,
+	HeartbeatInterval:  50 * time.Millisecond,
+	TransactionTimeout: 5 * time.Second,
+	Logger:             testLogger(),
+}
+
+func testLogger() *slog.Logger {
+	if os.Getenv("MILLRACE_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+// clients are those that a test has opened, so that a restart can cut them off.
+type clients struct {
+	url string
+
+	mu   sync.Mutex
+	list []*Broker
+}
+
+func (c *clients) open(t testing.TB) broker.Broker {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	b, err := Open(ctx, c.url, conformanceOptions)
+	for try := 1; err != nil; try++ { // it may be starting
+		if sleep(ctx, backoff(try)) != nil {
+			t.Fatal(err)
+		}
+		b, err = Open(ctx, c.url, conformanceOptions)
+	}
+	t.Cleanup(func() { b.Close() })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, b)
+	return b
+}
+
+// close closes all clients: what they hold must not outlive a restart.
+func (c *clients) close() {
+	c.mu.Lock()
+	list := c.list
+	c.list = nil
+	c.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, b := range list {
+		wg.Go(func() { b.Close() })
+	}
+	wg.Wait()
+}
+
+func TestConformance(t *testing.T) {
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
+		c := &clients{url: cluster.URL()}
+		return &brokertest.Harness{
+			Open: c.open,
+			Restart: func(t testing.TB) {
+				cluster.Nodes[0].Kill()
+				c.close()
+				if err := cluster.Nodes[0].Restart(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			HandoverTimeout: conformanceOptions.HandoverTimeout,
+			MaxRecordBytes:  conformanceOptions.MaxRecordBytes,
+		}
+	})
+}

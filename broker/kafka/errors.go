@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// heals reports whether what failed may go well when it is tried again: servers
+// that cannot be reached, or are not ready. What a server refuses for good, such
+// as a password or a topic's name, does not heal.
+func heals(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
+		return false
+	}
+	var answer *kerr.Error
+	if errors.As(err, &answer) {
+		return answer.Retriable && answer != kerr.UnknownTopicOrPartition && answer != kerr.UnknownTopicID
+	}
+	return true
+}
+
+// stale reports whether the coordinator does not take the member for one of the
+// group's present generation.
+func stale(err error) bool {
+	for _, e := range []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.FencedInstanceID, kerr.GroupIDNotFound} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// overtaken reports whether a transaction failed because the coordinator had
+// ended it, such as for its time. It has not taken place; a new one may.
+func overtaken(err error) bool {
+	for _, e := range []error{
+		kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidTxnState, kerr.InvalidProducerIDMapping,
+		kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.TransactionAbortable, kerr.OperationNotAttempted,
+		kerr.ConcurrentTransactions, kerr.TransactionCoordinatorFenced, kerr.UnknownServerError,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

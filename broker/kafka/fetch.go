@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// span is a range of a partition that is being read.
+type span struct {
+	topic     string
+	partition int32
+	next, end int64 // the offsets that are left
+	records   []broker.Record
+}
+
+func (s *span) done() bool { return s.next >= s.end }
+
+// fetch reads on in each span that is not done, about maxBytes at most in each.
+// Ranges without records are skipped, so next can move without a record. It
+// returns when something came or moved.
+func (b *Broker) fetch(ctx context.Context, spans []*span, maxBytes int32) error {
+	for try := 1; ; try++ {
+		byLeader, err := b.byLeader(ctx, spans)
+		if err != nil || len(byLeader) == 0 {
+			return err
+		}
+		moved, err := b.fetchFrom(ctx, byLeader, maxBytes)
+		if err != nil || moved {
+			return err
+		}
+		if err := sleep(ctx, backoff(try)); err != nil {
+			return err
+		}
+	}
+}
+
+// byLeader sorts the spans by the server that has their partitions.
+func (b *Broker) byLeader(ctx context.Context, spans []*span) (map[int32][]*span, error) {
+	byLeader := map[int32][]*span{}
+	for _, s := range spans {
+		if s.done() {
+			continue
+		}
+		t, err := b.topics.get(ctx, s.topic)
+		if err == nil && (int(s.partition) >= len(t.leaders) || t.leaders[s.partition] < 0) {
+			t, err = b.topics.refresh(ctx, s.topic)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if int(s.partition) >= len(t.leaders) {
+			return nil, fmt.Errorf("topic %s has no partition %d: %w", s.topic, s.partition, broker.ErrUnknownTopic)
+		}
+		byLeader[t.leaders[s.partition]] = append(byLeader[t.leaders[s.partition]], s)
+	}
+	return byLeader, nil
+}
+
+// fetchFrom asks all servers at once. It reports whether any span moved.
+func (b *Broker) fetchFrom(ctx context.Context, byLeader map[int32][]*span, maxBytes int32) (bool, error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	any := false
+	for leader, spans := range byLeader {
+		wg.Go(func() {
+			moved, err := b.fetchOne(ctx, leader, spans, maxBytes)
+			mu.Lock()
+			defer mu.Unlock()
+			any = any || moved
+			if err != nil && first == nil {
+				first = err
+			}
+		})
+	}
+	wg.Wait()
+	return any, first
+}
+
+func (b *Broker) fetchOne(ctx context.Context, leader int32, spans []*span, maxBytes int32) (moved bool, err error) {
+	req, err := b.fetchRequest(ctx, spans, maxBytes)
+	if err != nil {
+		return false, err
+	}
+	resp, err := b.client.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		b.forget(spans)
+		return false, nil // the server is gone: another one leads, or it comes back
+	}
+	f := resp.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(f.ErrorCode); err != nil {
+		return false, fmt.Errorf("fetch: %w", err)
+	}
+	for i := range f.Topics {
+		for j := range f.Topics[i].Partitions {
+			p := &f.Topics[i].Partitions[j]
+			s, err := b.spanOf(ctx, spans, &f.Topics[i], p.Partition)
+			if err != nil {
+				return moved, err
+			}
+			if s == nil {
+				continue
+			}
+			did, err := b.advance(s, p)
+			if err != nil {
+				return moved, err
+			}
+			moved = moved || did
+		}
+	}
+	return moved, nil
+}
+
+func (b *Broker) fetchRequest(ctx context.Context, spans []*span, maxBytes int32) (*kmsg.FetchRequest, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MinBytes, req.MaxWaitMillis = 1, 100
+	req.MaxBytes = 16 << 20
+	req.IsolationLevel = 1 // committed records only
+	req.SessionEpoch = -1  // no session
+	byTopic := map[string]int{}
+	for _, s := range spans {
+		at, ok := byTopic[s.topic]
+		if !ok {
+			t, err := b.topics.get(ctx, s.topic)
+			if err != nil {
+				return nil, err
+			}
+			rt := kmsg.NewFetchRequestTopic()
+			rt.Topic, rt.TopicID = t.name, t.id
+			at = len(req.Topics)
+			byTopic[s.topic] = at
+			req.Topics = append(req.Topics, rt)
+		}
+		rp := kmsg.NewFetchRequestTopicPartition()
+		rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = s.partition, s.next, maxBytes
+		req.Topics[at].Partitions = append(req.Topics[at].Partitions, rp)
+	}
+	return req, nil
+}
+
+// spanOf finds the span that a part of the answer is for. Newer servers name
+// topics by id only.
+func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchResponseTopic, partition int32) (*span, error) {
+	for _, s := range spans {
+		if s.partition != partition {
+			continue
+		}
+		if t.Topic == s.topic {
+			return s, nil
+		}
+		if t.Topic == "" {
+			known, err := b.topics.get(ctx, s.topic)
+			if err != nil {
+				return nil, err
+			}
+			if known.id == t.TopicID {
+				return s, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// advance takes over what came for a span.
+func (b *Broker) advance(s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
+	switch err := kerr.ErrorForCode(p.ErrorCode); {
+	case err == kerr.OffsetOutOfRange && p.LogStartOffset > s.next:
+		s.next = p.LogStartOffset // older records have been deleted
+		return true, nil
+	case err == kerr.OffsetOutOfRange:
+		s.next = s.end // the log was cut, or a new one has its name
+		return true, nil
+	case err == kerr.UnknownTopicOrPartition || kerr.IsRetriable(err):
+		b.topics.forget(s.topic)
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("fetch %s[%d]: %w", s.topic, s.partition, err)
+	}
+	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: s.next, IsolationLevel: kgo.ReadCommitted(), Topic: s.topic, Partition: s.partition,
+	}, p, b.decompressor, nil)
+	if fetched.Err != nil {
+		return false, fmt.Errorf("fetch %s[%d] at %d: %w", s.topic, s.partition, s.next, fetched.Err)
+	}
+	for _, r := range fetched.Records {
+		if r.Offset >= s.end {
+			next = s.end
+			break
+		}
+		s.records = append(s.records, received(r))
+	}
+	moved = next > s.next
+	s.next = next
+	return moved, nil
+}
+
+func (b *Broker) forget(spans []*span) {
+	for _, s := range spans {
+		b.topics.forget(s.topic)
+	}
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+var _ broker.Broker = (*Broker)(nil)
+
+// Broker is a client of a Kafka cluster. See [broker.Broker] for its methods.
+type Broker struct {
+	address *address
+	options Options
+	client  *kgo.Client // publishes, and asks everything that is not a consumer's
+	admin   *kadm.Client
+	topics  *directory
+
+	decompressor kgo.Decompressor
+	implicit     bool // transactions take part of groups and partitions by themselves (KIP-890)
+
+	done   context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	users  map[closer]bool // open consumers and readers
+	calls  sync.WaitGroup
+}
+
+// closer is a consumer or reader that is closed with the broker.
+type closer interface{ shut() }
+
+// Open connects to the cluster that the URL names:
+//
+//	kafka://[user:password@]host[:port][,host[:port]…][?parameters]
+//
+// The parameters are tls=true, ca=file, cert=file, key=file, sasl=plain,
+// scram-sha-256, scram-sha-512 or oauthbearer, and clientid=name; kafkas://
+// means tls=true. User, password and token are better put into
+// MILLRACE_KAFKA_USERNAME, MILLRACE_KAFKA_PASSWORD and MILLRACE_KAFKA_TOKEN, or
+// into files that the same names with _FILE name. Open returns when a server
+// has answered.
+func Open(ctx context.Context, url string, o Options) (*Broker, error) {
+	a, err := parseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("open Kafka: %w", err)
+	}
+	b := &Broker{address: a, options: o.withDefaults(), users: map[closer]bool{}, decompressor: kgo.DefaultDecompressor()}
+	b.done, b.cancel = context.WithCancel(context.Background())
+	limit := int32(min(b.batchBytes(), math.MaxInt32))
+	b.client, err = b.newClient(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(limit),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedBytes(4*int(limit)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("open Kafka: %w", err)
+	}
+	if err := b.client.Ping(ctx); err != nil {
+		b.client.Close()
+		return nil, fmt.Errorf("open Kafka at %v: %w", a.seeds, err)
+	}
+	if b.implicit, err = transactionsAreImplicit(ctx, b.client); err != nil {
+		b.client.Close()
+		return nil, fmt.Errorf("open Kafka at %v: %w", a.seeds, err)
+	}
+	b.admin = kadm.NewClient(b.client)
+	b.topics = newDirectory(b.admin)
+	return b, nil
+}
+
+// transactionsAreImplicit asks whether all servers have the transactions of
+// KIP-890.
+func transactionsAreImplicit(ctx context.Context, client *kgo.Client) (bool, error) {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "millrace", "1"
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			return f.MaxVersionLevel >= 2, nil
+		}
+	}
+	return false, nil
+}
+
+// batchBytes is the largest record batch: room for a record at the limit with
+// the lengths and counts around its parts.
+func (b *Broker) batchBytes() int {
+	return b.options.MaxRecordBytes + b.options.MaxRecordBytes/4 + 64<<10
+}
+
+// enter begins a call, which ends with leave. Its context ends with the broker.
+func (b *Broker) enter(ctx context.Context) (context.Context, func(), error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, broker.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	b.calls.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(b.done, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		b.calls.Done()
+	}, nil
+}
+
+// failed is a call's error as the contract wants it: of a closed broker it is
+// ErrClosed, and what Kafka says in its own words is matched to the contract's.
+func (b *Broker) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case b.done.Err() != nil || errors.Is(err, kgo.ErrClientClosed):
+		return broker.ErrClosed
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return fmt.Errorf("%w: the topic's max.message.bytes is less than the limit of this client: %w", broker.ErrTooLarge, err)
+	}
+	return err
+}
+
+// register keeps a consumer or reader, to be closed with the broker.
+func (b *Broker) register(c closer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return broker.ErrClosed
+	}
+	b.users[c] = true
+	return nil
+}
+
+func (b *Broker) unregister(c closer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.users, c)
+}
+
+// Close implements [broker.Broker].
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return broker.ErrClosed
+	}
+	b.closed = true
+	users := b.users
+	b.users = nil
+	b.mu.Unlock()
+	b.cancel()
+	var wg sync.WaitGroup
+	for u := range users {
+		wg.Go(u.shut)
+	}
+	wg.Wait()
+	b.calls.Wait()
+	b.client.Close()
+	return nil
+}

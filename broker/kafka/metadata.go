@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// directory remembers topics: their ids, and who leads their partitions. What
+// it knows can be old; whoever is refused by a server forgets and asks again.
+type directory struct {
+	admin *kadm.Client
+
+	mu     sync.Mutex
+	topics map[string]*topic
+}
+
+type topic struct {
+	name    string
+	id      [16]byte
+	leaders []int32 // by partition; -1: none now
+}
+
+func newDirectory(admin *kadm.Client) *directory {
+	return &directory{admin: admin, topics: map[string]*topic{}}
+}
+
+// get returns a topic, which must exist.
+func (d *directory) get(ctx context.Context, name string) (*topic, error) {
+	d.mu.Lock()
+	t := d.topics[name]
+	d.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	return d.refresh(ctx, name)
+}
+
+// refresh asks the cluster about a topic.
+func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
+	if err := broker.ValidName(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
+	}
+	for try := 1; ; try++ {
+		details, err := d.admin.ListTopics(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("look up topic %s: %w", name, err)
+		}
+		t, err := asTopic(details[name])
+		if err == nil {
+			d.mu.Lock()
+			d.topics[name] = t
+			d.mu.Unlock()
+			return t, nil
+		}
+		d.forget(name)
+		if kerr.IsRetriable(err) && err != kerr.UnknownTopicOrPartition {
+			if err := sleep(ctx, backoff(try)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		return nil, fmt.Errorf("topic %s: %w", name, err)
+	}
+}
+
+func asTopic(d kadm.TopicDetail) (*topic, error) {
+	if d.Err == kerr.UnknownTopicOrPartition || d.Topic == "" {
+		return nil, broker.ErrUnknownTopic
+	}
+	if d.Err != nil {
+		return nil, d.Err
+	}
+	t := &topic{name: d.Topic, id: d.ID, leaders: make([]int32, len(d.Partitions))}
+	for _, p := range d.Partitions {
+		if int(p.Partition) >= len(t.leaders) {
+			return nil, kerr.LeaderNotAvailable // some partitions are not told
+		}
+		t.leaders[p.Partition] = p.Leader
+	}
+	return t, nil
+}
+
+func (d *directory) forget(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.topics, name)
+}
