@@ -214,18 +214,20 @@ type TopicInfo struct {
 	Ends []PartitionEnds // one for each partition
 }
 
-// PartitionEnds are the ends of a partition's log.
+// PartitionEnds are the ends of a partition's log. Offsets grow but may have
+// gaps: how many records are kept does not follow from the ends.
 type PartitionEnds struct {
-	Start int64 // offset of the first record that is kept
-	End   int64 // offset that the next record will get
+	Start   int64 // offset of the first record that is kept, or that the next one will get
+	End     int64 // greater than any record's offset; the next record gets this or a greater one
+	Records int64 // that are kept, as well as the broker knows
 }
 
 // Lag is a group's state in one partition of one topic.
 type Lag struct {
 	Topic     string
 	Partition int32
-	Position  int64  // offset of the next record the group takes
-	End       int64  // offset that the next appended record gets
+	Position  int64  // offset of the next record the group takes, or less
+	End       int64  // as in PartitionEnds; equal to Position when there is no lag
 	Lag       int64  // records between Position and End that still exist
 	Member    string // the member that owns the partition; empty for none
 }

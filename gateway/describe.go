@@ -23,8 +23,8 @@ func (g *Gateway) topics(w http.ResponseWriter, r *http.Request) error {
 			RetentionSeconds: int64(info.Retention / time.Second), RetentionBytes: info.RetentionBytes,
 		}
 		for _, e := range info.Ends {
-			t.Records += e.End - e.Start
-			t.Partitions = append(t.Partitions, Partition(e))
+			t.Records += e.Records
+			t.Partitions = append(t.Partitions, Partition{Start: e.Start, End: e.End})
 		}
 		all = append(all, t)
 	}

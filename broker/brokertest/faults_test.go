@@ -33,7 +33,7 @@ var catches = []struct {
 	{"Topics/take another retention over", memory.KeepsOldRetention, "Retention:"},
 	{"Topics/have valid names", memory.TakesAnyName, "succeeded"},
 	{"Topics/are described as they are", memory.UnsortedTopics, "not sorted"},
-	{"Topics/are described as they are", memory.EndOffByOne, "are 4 records, want 5"},
+	{"Topics/are described as they are", memory.EndOffByOne, "want 5 records between them"},
 	{"Read/begins and ends where it says", memory.ReadFromOffByOne, "read from an offset"},
 	{"Read/begins and ends where it says", memory.ReadToIncluded, "read to an offset"},
 	{"Read/finds records by time", memory.TimeExcluded, "read from a time"},

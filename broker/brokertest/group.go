@@ -163,7 +163,8 @@ func lagTrue(s *suite) {
 		}
 		for i, n := range lags {
 			at := broker.TopicPartition{Topic: []string{topic, other}[i/2], Partition: int32(i % 2)}
-			if l := got[at]; l.Lag != n || l.End-l.Position != n {
+			// Offsets may have gaps, but at the end there is nothing between.
+			if l := got[at]; l.Lag != n || l.End-l.Position < n || n == 0 && l.End != l.Position {
 				s.Errorf("%s: lag of %v is %+v, want %d", when, at, l, n)
 			}
 		}

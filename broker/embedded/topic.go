@@ -72,7 +72,8 @@ func (p *partition) String() string { return fmt.Sprintf("%s[%d]", p.topic.name,
 func (p *partition) ends() broker.PartitionEnds {
 	// Start is read first: it never passes visible, which only grows.
 	start := p.start.Load()
-	return broker.PartitionEnds{Start: start, End: p.visible.Load()}
+	end := p.visible.Load()
+	return broker.PartitionEnds{Start: start, End: end, Records: end - start}
 }
 
 // reveal makes the records before end visible and wakes who waits for them.

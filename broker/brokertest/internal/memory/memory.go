@@ -177,7 +177,7 @@ func (b *Broker) Topics(context.Context) ([]broker.TopicInfo, error) {
 			if b.broken(EndOffByOne) && end > 0 {
 				end--
 			}
-			info.Ends = append(info.Ends, broker.PartitionEnds{End: end})
+			info.Ends = append(info.Ends, broker.PartitionEnds{End: end, Records: end})
 		}
 		infos = append(infos, info)
 	}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// id is the place of an entry in a stream: the milliseconds and the number that
+// Redis gives it, as in 1767870000123-45. As an offset it is written in one
+// number, 1767870000123000045: a million entries of a millisecond have room in
+// it, and time until the year 2262.
+//
+// An offset says which record, not how many came before: there are gaps.
+type id int64
+
+const (
+	perMilli = 1_000_000
+	maxMilli = math.MaxInt64/perMilli - 1
+)
+
+// parseID reads an id as Redis writes it.
+func parseID[T string | []byte](s T) (id, error) {
+	i := bytes.IndexByte([]byte(s), '-')
+	if i < 0 {
+		return 0, fmt.Errorf("%q is not the id of a stream's entry", s)
+	}
+	ms, ok1 := parseDigits(s[:i])
+	seq, ok2 := parseDigits(s[i+1:])
+	if !ok1 || !ok2 || ms > maxMilli || seq >= perMilli {
+		return 0, fmt.Errorf("entry %s cannot be read, because its id is not a time in milliseconds and a number below a million: add entries with the id *", s)
+	}
+	return id(ms*perMilli + seq), nil
+}
+
+func parseDigits[T string | []byte](s T) (int64, bool) {
+	if len(s) == 0 || len(s) > 18 {
+		return 0, false
+	}
+	var n int64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}
+
+// String is the id as Redis writes it.
+func (i id) String() string {
+	var b [40]byte
+	out := strconv.AppendInt(b[:0], int64(i)/perMilli, 10)
+	out = append(out, '-')
+	return string(strconv.AppendInt(out, int64(i)%perMilli, 10))
+}
+
+func (i id) time() time.Time { return time.UnixMilli(int64(i) / perMilli) }
+
+// idAt is the first id that an entry of that time or later can have.
+func idAt(t time.Time) id {
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++
+	}
+	return id(min(max(ms, 0), maxMilli) * perMilli)
+}
+
+// before is the greatest id that is less: reading begins after an id.
+func (i id) before() id { return max(i-1, 0) }
+
+// position is what is stored for a group in a partition: the last entry that it
+// is past, and how many entries the stream had got by then. Redis calls them
+// last-delivered-id and entries-read.
+type position struct {
+	last id
+	read int64 // -1: not known
+}
+
+func parsePosition(s string) (position, error) {
+	last, read, _ := strings.Cut(s, " ")
+	i, err := parseID(last)
+	if err != nil {
+		return position{}, fmt.Errorf("position %q: %w", s, err)
+	}
+	n, err := strconv.ParseInt(read, 10, 64)
+	if err != nil {
+		return position{}, fmt.Errorf("position %q is damaged", s)
+	}
+	return position{i, n}, nil
+}
+
+func (p position) String() string { return p.last.String() + " " + strconv.FormatInt(p.read, 10) }

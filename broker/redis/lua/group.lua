@@ -1,0 +1,317 @@
+-- Membership of a group: who reads which partition.
+--
+-- KEYS: generation, group, events, groups, streams.
+-- ARGV: generation, action, group's name, member, timeout in milliseconds, the
+-- lease that the member knows (none: it knows nothing for sure), its topics separated by commas, their number of
+-- partitions; then positions, one for each of the streams (a member that joins
+-- gives none where the group has one).
+--
+-- Actions: join; poll (gives and takes partitions); give (gives them); beat
+-- (only shows that the member is alive); leave; seek (sets positions).
+--
+-- The group is a hash:
+--   p:topic:partition  position: last entry that the group is past, and count
+--   topics, n          what the members read, and the number of partitions
+--   m:member           when it is taken for dead, and its number in line
+--   e:member           its lease: another one whenever it gained or lost
+--   s:member           the number of its last settle
+--   g:member           when it went; its last settle is known for an hour yet
+--   o:partition        the member that owns the partition
+--   t:partition        the member that shall own it
+--   d:partition        when the owner must have given it
+--   lease, line        counters
+-- Times are the server's, in milliseconds.
+local call = redis.call
+local key, action, group, me = KEYS[2], ARGV[2], ARGV[3], ARGV[4]
+local timeout = tonumber(ARGV[5])
+local clock = call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local hash = {}
+do
+  local flat = call('HGETALL', key)
+  for i = 1, #flat, 2 do
+    hash[flat[i]] = flat[i + 1]
+  end
+end
+
+local function set(field, value)
+  if value ~= nil and type(value) == 'number' then
+    value = string.format('%.0f', value)
+  end
+  if hash[field] == value then
+    return
+  end
+  hash[field] = value
+  if value == nil then
+    call('HDEL', key, field)
+  else
+    call('HSET', key, field, value)
+  end
+end
+
+local function count(field)
+  set(field, tonumber(hash[field] or '0') + 1)
+  return hash[field]
+end
+
+local changed = false
+
+local function lease(member)
+  set('e:' .. member, count('lease'))
+  changed = true
+end
+
+local function partitions()
+  return tonumber(hash.n or '0') - 1
+end
+
+-- leave ends a membership.
+local function leave(member)
+  for p = 0, partitions() do
+    if hash['o:' .. p] == member then
+      set('o:' .. p, nil)
+    end
+  end
+  set('m:' .. member, nil)
+  set('e:' .. member, nil)
+  set('g:' .. member, now)
+  changed = true
+end
+
+-- members lists those who are there, in the order of joining.
+local function members()
+  local list, line = {}, {}
+  for field, value in pairs(hash) do
+    if string.sub(field, 1, 2) == 'm:' then
+      local name = string.sub(field, 3)
+      list[#list + 1] = name
+      line[name] = tonumber(string.match(value, ' (%d+)$'))
+    end
+  end
+  table.sort(list, function(a, b) return line[a] < line[b] end)
+  return list
+end
+
+local function expire()
+  for _, name in ipairs(members()) do
+    if name ~= me and tonumber(string.match(hash['m:' .. name], '^%d+')) < now then
+      leave(name)
+    end
+  end
+  local old = {}
+  for field, value in pairs(hash) do
+    if string.sub(field, 1, 2) == 'g:' and tonumber(value) < now - 3600000 then
+      old[#old + 1] = string.sub(field, 3)
+    end
+  end
+  for _, name in ipairs(old) do
+    set('g:' .. name, nil)
+    set('s:' .. name, nil)
+  end
+end
+
+-- balance gives as many partitions to each member as to any other, give or take
+-- one, and as few as possible to others than before.
+local function balance(list)
+  local last = partitions()
+  if #list == 0 then
+    for p = 0, last do
+      set('t:' .. p, nil)
+      set('d:' .. p, nil)
+    end
+    set('topics', nil)
+    set('n', nil)
+    return
+  end
+  local has, quota, order, place = {}, {}, {}, {}
+  for i, name in ipairs(list) do
+    has[name], order[i], place[name] = 0, name, i
+  end
+  for p = 0, last do
+    local name = hash['t:' .. p]
+    if name and has[name] then
+      has[name] = has[name] + 1
+    end
+  end
+  table.sort(order, function(a, b)
+    if has[a] ~= has[b] then
+      return has[a] > has[b]
+    end
+    return place[a] < place[b]
+  end)
+  local each, over = math.floor((last + 1) / #list), (last + 1) % #list
+  for i, name in ipairs(order) do
+    quota[name] = each + (i <= over and 1 or 0)
+  end
+  local free = {}
+  for p = 0, last do
+    local name = hash['t:' .. p]
+    if name and quota[name] and quota[name] > 0 then
+      quota[name] = quota[name] - 1
+    else
+      free[#free + 1] = p
+    end
+  end
+  local i = 1
+  for _, p in ipairs(free) do
+    while quota[order[i]] == 0 do
+      i = i + 1
+    end
+    set('t:' .. p, order[i])
+    quota[order[i]] = quota[order[i]] - 1
+  end
+end
+
+-- handOver notes what is to be given until when, and takes what is overdue.
+local function handOver()
+  for p = 0, partitions() do
+    local owner = hash['o:' .. p]
+    if owner == nil or owner == hash['t:' .. p] then
+      set('d:' .. p, nil)
+    elseif not hash['d:' .. p] then
+      set('d:' .. p, now + timeout)
+    elseif tonumber(hash['d:' .. p]) <= now then
+      set('o:' .. p, nil)
+      set('d:' .. p, nil)
+      lease(owner)
+    end
+  end
+end
+
+local function give()
+  local gave = false
+  for p = 0, partitions() do
+    if hash['o:' .. p] == me and hash['t:' .. p] ~= me then
+      set('o:' .. p, nil)
+      set('d:' .. p, nil)
+      gave = true
+    end
+  end
+  if gave then
+    lease(me)
+  end
+end
+
+local function take()
+  local took = false
+  for p = 0, partitions() do
+    if not hash['o:' .. p] and hash['t:' .. p] == me then
+      set('o:' .. p, me)
+      took = true
+    end
+  end
+  if took then
+    lease(me)
+  end
+end
+
+-- position sets where the group is in a stream.
+local function position(stream, field, value)
+  set(field, value)
+  local last, read = string.match(value, '^(%S+) (%S+)$')
+  local made = redis.pcall('XGROUP', 'CREATE', stream, group, last, 'MKSTREAM', 'ENTRIESREAD', read)
+  if type(made) == 'table' and made.err then
+    call('XGROUP', 'SETID', stream, group, last, 'ENTRIESREAD', read)
+  end
+end
+
+-- eachStream calls f with the stream, its field and its index from 1.
+local function eachStream(f)
+  local i = 1
+  for topic in string.gmatch(ARGV[7], '[^,]+') do
+    for p = 0, tonumber(ARGV[8]) - 1 do
+      f(KEYS[4 + i], 'p:' .. topic .. ':' .. p, i)
+      i = i + 1
+    end
+  end
+end
+
+expire()
+
+if action == 'seek' then
+  local alive = #members()
+  if alive > 0 then
+    return redis.error_reply('ACTIVE ' .. alive)
+  end
+  balance({})
+  eachStream(function(stream, field, i) position(stream, field, ARGV[8 + i]) end)
+  call('SADD', KEYS[4], group)
+  return { '', '', '-1', '0', '' }
+end
+
+if action == 'leave' then
+  if hash['m:' .. me] then
+    leave(me)
+  end
+else
+  if hash.topics and hash.topics ~= ARGV[7] and #members() > 0 then
+    return redis.error_reply('CONFLICT ' .. hash.topics)
+  end
+  set('topics', ARGV[7])
+  set('n', ARGV[8])
+  local line = hash['m:' .. me] and string.match(hash['m:' .. me], ' (%d+)$')
+  if line and ARGV[6] == '' then
+    lease(me) -- calls of the member that are still under way come to nothing
+  end
+  if not line then
+    line = count('line')
+    set('g:' .. me, nil)
+    lease(me)
+    call('SADD', KEYS[4], group)
+  end
+  set('m:' .. me, string.format('%.0f ', now + timeout) .. line)
+  if action == 'join' then
+    eachStream(function(stream, field, i)
+      if not hash[field] then
+        position(stream, field, ARGV[8 + i] ~= '' and ARGV[8 + i] or '0-0 0')
+      end
+    end)
+  end
+end
+
+if changed then
+  balance(members())
+end
+handOver()
+if action == 'poll' or action == 'give' and hash['e:' .. me] == ARGV[6] then
+  give()
+end
+if action == 'poll' then
+  take()
+end
+
+local event = ''
+if changed then
+  event = call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'member', me, 'action', action)
+end
+
+-- When the next partition is overdue, in milliseconds from now.
+local due = -1
+local owned = {}
+for p = 0, partitions() do
+  local at = hash['d:' .. p]
+  if at then
+    local left = math.max(0, tonumber(at) - now)
+    if due < 0 or left < due then
+      due = left
+    end
+  end
+  if hash['o:' .. p] == me then
+    owned[#owned + 1] = p
+  end
+end
+local answer = { hash['e:' .. me] or '', event, tostring(due), hash['s:' .. me] or '0', table.concat(owned, ',') }
+if answer[1] ~= ARGV[6] then
+  -- The member finds the positions of what it owns: by partition, then topic.
+  for _, p in ipairs(owned) do
+    for topic in string.gmatch(ARGV[7], '[^,]+') do
+      local field = 'p:' .. topic .. ':' .. p
+      if not hash[field] then
+        set(field, '0-0 0') -- the server has lost it: begin with what there is
+      end
+      answer[#answer + 1] = hash[field]
+    end
+  end
+end
+return answer

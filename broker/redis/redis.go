@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// DefaultNamespace is what a URL without ?namespace= means.
+const DefaultNamespace = "millrace"
+
+const (
+	dialTimeout = 2 * time.Second
+	callTimeout = 10 * time.Second
+	openTimeout = 5 * time.Second
+)
+
+// Options of a broker beside what its URL says. The zero value is a good default.
+type Options struct {
+	MaxRecordBytes  int           // 0: broker.DefaultMaxRecordBytes
+	HandoverTimeout time.Duration // how long a member may keep a partition that is to move, or be silent; 0: 10 s
+	Logger          *slog.Logger  // nil: slog.Default()
+
+	retentionInterval time.Duration // 0: 30 s
+}
+
+func (o *Options) setDefaults() {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = broker.DefaultMaxRecordBytes
+	}
+	if o.HandoverTimeout == 0 {
+		o.HandoverTimeout = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.retentionInterval == 0 {
+		o.retentionInterval = 30 * time.Second
+	}
+}
+
+// Broker is a namespace of a Redis server or cluster. It implements
+// [broker.Broker].
+type Broker struct {
+	options Options
+	server  string // without secrets
+	client  redis.UniversalClient
+	keys    keys
+	scripts scripts
+	outage  outage
+	lanes   lanes
+
+	life context.Context // ends when Close begins
+	end  context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup // and everything that runs in the background
+
+	data data
+}
+
+var _ broker.Broker = (*Broker)(nil)
+
+// Open connects to the server that the URL names:
+//
+//	redis://[user:password@]host[:port][,host[:port]…][/database][?parameters]
+//
+// With rediss:// the connection is encrypted. Several hosts, or cluster=true,
+// are a Redis Cluster. The other parameters are namespace (the prefix of all
+// keys, "millrace"), ca (a file with the authority that signed the server's
+// certificate), cert and key (files with the client's own). The user's name and
+// password may be in the environment as MILLRACE_REDIS_USERNAME and
+// MILLRACE_REDIS_PASSWORD, which win over the URL's.
+//
+// A server that does not answer is tried for five seconds, or until ctx ends.
+// Errors never contain a secret.
+func Open(ctx context.Context, url string, o Options) (*Broker, error) {
+	o.setDefaults()
+	silenceLibrary()
+	a, err := parseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("redis broker's URL: %w", err)
+	}
+	b := &Broker{
+		options: o, server: a.String(), client: a.connect(),
+		keys: newKeys(a.namespace), scripts: newScripts(), lanes: newLanes(),
+	}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.outage.b = b
+	if err := b.begin(ctx); err != nil {
+		_ = b.Close()
+		return nil, fmt.Errorf("open the Redis broker at %s: %w", b.server, err)
+	}
+	b.calls.Go(b.retain)
+	return b, nil
+}
+
+// silenceLibrary keeps the client library, which has one logger for the whole
+// program, from writing a line to stderr for every connection that fails. What
+// matters of it is in the broker's log.
+var silenceLibrary = sync.OnceFunc(func() { redis.SetLogger(&logging.VoidLogger{}) })
+
+// begin checks that the server is one to work with, and learns its topics.
+func (b *Broker) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errors.New("no answer"))
+	defer cancel()
+	var last error
+	info, err := call(ctx, b, func(ctx context.Context) (string, error) {
+		info, err := b.client.Info(ctx).Result()
+		if err != nil {
+			last = err
+		}
+		return info, err
+	})
+	if err != nil {
+		if last != nil && errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%w; is it running there?", last)
+		}
+		return err
+	}
+	if err := b.checkServer(parseInfo(info)); err != nil {
+		return err
+	}
+	_, err = call(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.learn(ctx) })
+	return err
+}
+
+// checkServer refuses servers that could not keep the contract, and says what
+// the others' settings mean.
+func (b *Broker) checkServer(info map[string]string) error {
+	version := info["redis_version"]
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < 7 {
+		return fmt.Errorf("it has version %s: use Redis 7.0 or newer, or Valkey", version)
+	}
+	if policy := info["maxmemory_policy"]; info["maxmemory"] != "0" && strings.HasPrefix(policy, "allkeys-") {
+		return fmt.Errorf("its maxmemory-policy is %s, which deletes records when memory is short: set it to noeviction", policy)
+	}
+	if info["aof_enabled"] == "0" {
+		b.options.Logger.Warn("Redis has appendonly off: what is acknowledged is lost when the server ends", "server", b.server)
+	}
+	return nil
+}
+
+// parseInfo reads the answer of INFO: lines of name:value.
+func parseInfo(text string) map[string]string {
+	info := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}
+
+func (b *Broker) isClosed() bool { return b.life.Err() != nil }
+
+// Close implements [broker.Broker]. Consumers that are open go silent: their
+// partitions move after the hand-over time. Close them first.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return broker.ErrClosed
+	}
+	b.closed = true
+	b.mu.Unlock()
+	b.end()
+	err := b.client.Close()
+	b.calls.Wait()
+	return err
+}

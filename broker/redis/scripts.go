@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// scripts are what the server runs. Each ends at once when the server has lost
+// the data that the client knows.
+type scripts struct {
+	publish, settle, group, topics, ends, count *redis.Script
+}
+
+func newScripts() scripts {
+	load := func(names ...string) *redis.Script {
+		var b strings.Builder
+		for _, name := range names {
+			text, err := luaFiles.ReadFile("lua/" + name + ".lua")
+			if err != nil {
+				panic(err) // it is not in the program
+			}
+			b.Write(text)
+		}
+		return redis.NewScript(b.String())
+	}
+	return scripts{
+		publish: load("lost", "append", "publish"),
+		settle:  load("lost", "append", "settle"),
+		group:   load("lost", "group"),
+		topics:  load("topics"),
+		ends:    load("lost", "ends"),
+		count:   load("count"),
+	}
+}
+
+// eval runs a script, which the server may not know yet.
+func (b *Broker) eval(ctx context.Context, s *redis.Script, keys []string, args []any) (any, error) {
+	v, err := b.client.EvalSha(ctx, s.Hash(), keys, args...).Result()
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		v, err = s.Eval(ctx, b.client, keys, args...).Result()
+	}
+	return v, err
+}
+
+// run runs a script whose second run changes nothing, until it has an answer.
+// Its keys and arguments are not to be changed afterwards. The first of both is
+// left free for the generation.
+func (b *Broker) run(ctx context.Context, s *redis.Script, keys []string, args []any) (any, error) {
+	keys[0] = b.keys.generation()
+	return call(ctx, b, func(ctx context.Context) (any, error) {
+		for {
+			generation := b.generation()
+			args[0] = generation
+			v, err := b.eval(ctx, s, keys, args)
+			if !isReply(err, "LOST") {
+				return v, err
+			}
+			if err := b.renew(ctx, generation); err != nil {
+				return nil, err
+			}
+		}
+	})
+}
+
+// isReply reports whether the server answered with an error of that code.
+func isReply(err error, code string) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	text := strings.TrimPrefix(reply.Error(), "ERR ")
+	return strings.HasPrefix(text, code+" ") || text == code
+}
+
+// detail is what follows the code of an error that the server answered with.
+func detail(err error) string {
+	_, text, _ := strings.Cut(strings.TrimPrefix(err.Error(), "ERR "), " ")
+	return text
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package redis
+
+import "syscall"
+
+func endWithParent() *syscall.SysProcAttr { return nil }
