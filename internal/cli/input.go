@@ -126,8 +126,11 @@ func jsonValues(in io.Reader, w io.Writer, array bool) error {
 		if errors.Is(err, io.EOF) && !array {
 			return nil
 		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return inputError(n, "record %d, which begins at byte %d, has no end", n, d.InputOffset())
+		}
 		if err != nil {
-			return inputError(n, "record %d, at byte %d: %v", n, d.InputOffset(), err)
+			return inputError(n, "record %d, which begins at byte %d: %v", n, d.InputOffset(), err)
 		}
 		line.Reset()
 		if err := json.Compact(&line, raw); err != nil {
