@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -50,8 +52,8 @@ type closer interface{ shut() }
 // scram-sha-256, scram-sha-512 or oauthbearer, and clientid=name; kafkas://
 // means tls=true. User, password and token are better put into
 // MILLRACE_KAFKA_USERNAME, MILLRACE_KAFKA_PASSWORD and MILLRACE_KAFKA_TOKEN, or
-// into files that the same names with _FILE name. Open returns when a server
-// has answered.
+// into files that the same names with _FILE name. Open waits up to ten seconds
+// for a server that answers.
 func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	a, err := parseURL(url)
 	if err != nil {
@@ -69,17 +71,31 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Kafka: %w", err)
 	}
-	if err := b.client.Ping(ctx); err != nil {
+	if err := b.connect(ctx); err != nil {
 		b.client.Close()
-		return nil, fmt.Errorf("open Kafka at %v: %w", a.seeds, err)
-	}
-	if b.implicit, err = transactionsAreImplicit(ctx, b.client); err != nil {
-		b.client.Close()
-		return nil, fmt.Errorf("open Kafka at %v: %w", a.seeds, err)
+		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), err)
 	}
 	b.admin = kadm.NewClient(b.client)
 	b.topics = newDirectory(b.admin)
 	return b, nil
+}
+
+// connect waits until a server answers, as one that is starting will.
+func (b *Broker) connect(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := b.client.Ping(bounded)
+		if err == nil {
+			b.implicit, err = transactionsAreImplicit(bounded, b.client)
+		}
+		if err == nil || !heals(err) {
+			return err
+		}
+		if sleep(bounded, backoff(try)) != nil {
+			return err
+		}
+	}
 }
 
 // transactionsAreImplicit asks whether all servers have the transactions of

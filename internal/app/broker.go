@@ -3,12 +3,14 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/broker/kafka"
 )
 
 // OpenBroker opens the broker that a pipeline file names. The data directory is
@@ -18,8 +20,10 @@ func OpenBroker(url, dataDir string, log *slog.Logger) (broker.Broker, error) {
 	switch kind {
 	case "embedded":
 		return embedded.Open(dataDir, embedded.Options{Logger: log})
+	case "kafka", "kafkas":
+		return kafka.Open(context.Background(), url, kafka.Options{Logger: log})
 	}
-	return nil, fmt.Errorf("broker %s: this version has the embedded broker only (broker: embedded)", kind)
+	return nil, fmt.Errorf("broker %s: write embedded or kafka://host:9092", kind)
 }
 
 func brokerKind(url string) string {
