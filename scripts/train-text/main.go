@@ -3,11 +3,11 @@
 // Command train-text makes the weights of the text models that come with
 // Millrace, and measures them by cross-validation.
 //
-//	go run ./scripts/train-text -data DIR              measure
-//	go run ./scripts/train-text -data DIR -write       measure and write the weights
+//	go run ./scripts/train-text              measure
+//	go run ./scripts/train-text -write       measure and write the weights
 //
-// DIR is the folder of public data sets (its goemotions/train.tsv is read); the
-// labelled messages are the project's own.
+// It learns from the project's labelled messages and from those that it composes
+// (composed.txt), and measures on the former.
 package main
 
 import (
@@ -20,7 +20,6 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/millrace-ml/millrace/text/classifier"
 	"github.com/millrace-ml/millrace/text/linear"
@@ -40,30 +39,38 @@ type message struct {
 
 func main() {
 	log.SetFlags(0)
-	data := flag.String("data", "", "folder of the public data sets")
 	write := flag.Bool("write", false, "write the weights into text/")
 	desk := flag.String("desk", "examples/support-desk", "folder of the labelled messages")
 	flag.Parse()
-	if err := run(context.Background(), *data, *desk, *write); err != nil {
+	if err := run(context.Background(), *desk, *write); err != nil {
 		log.Fatal("train-text: ", err)
 	}
 }
 
-func run(ctx context.Context, data, desk string, write bool) error {
+// Composed messages: so many of each pattern, counting so much against one that
+// somebody wrote.
+const (
+	composedEach   = 3
+	composedWeight = 0.3
+	composedSeed   = 1
+)
+
+func run(ctx context.Context, desk string, write bool) error {
 	messages, err := readMessages(desk)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d messages in %d groups of near-duplicates\n", len(messages), group(messages))
-	comments, err := readGoEmotions(filepath.Join(data, "goemotions", "train.tsv"))
+	g, err := readGrammar(patterns)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d comments\n\n", len(comments))
-	if err := trainSentiment(ctx, messages, comments, write); err != nil {
+	composed := g.compose(composedEach, composedSeed)
+	fmt.Printf("%d messages in %d groups of near-duplicates, %d composed of %d patterns\n\n",
+		len(messages), group(messages), len(composed), len(g.patterns))
+	if err := trainSentiment(ctx, messages, composed, write); err != nil {
 		return err
 	}
-	return trainClassifier(ctx, messages, write)
+	return trainClassifier(ctx, messages, composed, write)
 }
 
 func readMessages(folder string) ([]message, error) {
@@ -88,12 +95,14 @@ func readMessages(folder string) ([]message, error) {
 	return messages, nil
 }
 
-func trainSentiment(ctx context.Context, messages []message, comments []sentiment.Example, write bool) error {
-	examples := make([]sentiment.Example, 0, len(messages)+len(comments))
+func trainSentiment(ctx context.Context, messages, composed []message, write bool) error {
+	var examples []sentiment.Example
 	for _, m := range messages {
 		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Group: m.group})
 	}
-	examples = append(examples, comments...)
+	for _, m := range composed {
+		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Weight: composedWeight, Auxiliary: true})
+	}
 	o, t := sentiment.Options()
 	labels, held, err := sentiment.CrossValidate(ctx, examples, o, t)
 	if err != nil {
@@ -110,10 +119,13 @@ func trainSentiment(ctx context.Context, messages []message, comments []sentimen
 	return save("text/sentiment/english.bin", m.Save)
 }
 
-func trainClassifier(ctx context.Context, messages []message, write bool) error {
-	examples := make([]classifier.Example, len(messages))
-	for i, m := range messages {
-		examples[i] = classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Group: m.group}
+func trainClassifier(ctx context.Context, messages, composed []message, write bool) error {
+	var examples []classifier.Example
+	for _, m := range messages {
+		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Group: m.group})
+	}
+	for _, m := range composed {
+		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Weight: composedWeight, Auxiliary: true})
 	}
 	o, t := classifier.Options()
 	labels, held, err := classifier.CrossValidate(ctx, examples, o, t)
@@ -163,46 +175,4 @@ func save(path string, write func(w io.Writer) error) error {
 	}
 	fmt.Printf("%s: %d bytes\n\n", path, b.Len())
 	return os.WriteFile(path, b.Bytes(), 0o644)
-}
-
-// polarity is what the emotions of GoEmotions, in the order of its labels.txt,
-// say about sentiment. A comment counts when all its emotions agree; those that
-// may be either, such as surprise, say nothing.
-var polarity = strings.Fields(`positive positive negative negative positive positive - - - negative negative negative
-	negative positive negative positive negative positive positive negative positive positive - positive negative negative - neutral`)
-
-func readGoEmotions(path string) ([]sentiment.Example, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var examples []sentiment.Example
-	for line := range strings.Lines(string(content)) {
-		fields := strings.Split(strings.TrimSpace(line), "\t")
-		if len(fields) != 3 {
-			continue
-		}
-		if label := agreed(fields[1]); label != "-" {
-			examples = append(examples, sentiment.Example{Text: fields[0], Label: label, Weight: commentWeight, Auxiliary: true})
-		}
-	}
-	return examples, nil
-}
-
-// commentWeight is what a comment from elsewhere counts against a message.
-const commentWeight = 0.1
-
-func agreed(ids string) string {
-	label := ""
-	for id := range strings.SplitSeq(ids, ",") {
-		var n int
-		if _, err := fmt.Sscan(id, &n); err != nil || n < 0 || n >= len(polarity) {
-			return "-"
-		}
-		if label != "" && polarity[n] != label {
-			return "-"
-		}
-		label = polarity[n]
-	}
-	return label
 }

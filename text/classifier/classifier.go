@@ -141,7 +141,7 @@ func Options() (linear.Options, linear.Training) {
 	o := linear.DefaultOptions()
 	o.Dense = embed.Default().Dim()
 	o.DenseWeight = 2
-	return o, linear.Training{Balance: 0.5, L2: 1e-5}
+	return o, linear.Training{Epochs: 20, Rate: 0.1, Balance: 1, L2: 1e-5}
 }
 
 // Train fits a model to the examples. It is deterministic.

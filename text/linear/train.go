@@ -31,7 +31,7 @@ type Example struct {
 // Training says how to fit. The zero value of a field is its default.
 type Training struct {
 	Epochs int     // passes over the examples; default 20
-	Rate   float64 // AdaGrad's step; default 0.3
+	Rate   float64 // AdaGrad's step; default 0.1
 	L2     float64 // how much large weights cost; default 1e-5
 	Seed   uint64  // of the order of the examples
 	// Folds for the calibration: so many models are trained, each without a part
@@ -48,7 +48,7 @@ func (t Training) withDefaults() Training {
 		t.Epochs = 20
 	}
 	if t.Rate == 0 {
-		t.Rate = 0.3
+		t.Rate = 0.1
 	}
 	if t.L2 == 0 {
 		t.L2 = 1e-5

@@ -107,7 +107,7 @@ func Options() (linear.Options, linear.Training) {
 	o.Negation = true
 	o.Dense = embed.Default().Dim()
 	o.DenseWeight = 2
-	return o, linear.Training{Epochs: 12, Balance: 0.5, L2: 1e-4}
+	return o, linear.Training{Epochs: 20, Rate: 0.05, Balance: 0.5, L2: 1e-4}
 }
 
 // Train fits a model to the examples, with whatever labels they have. It is
