@@ -251,7 +251,7 @@ func (v demoView) answers(room int) []screen.Line {
 // and what may help.
 func (v demoView) answer(a demo.Answer) []screen.Line {
 	mark, style := sentimentMark(a.Sentiment)
-	right := fmt.Sprintf("%s  %8s ", a.ID, latency(a.Latency))
+	right := fmt.Sprintf("%s  %8s ", a.ID, outcome(a))
 	width := v.columns - 3 - screen.Width(right) - 2
 
 	lines := make([]screen.Line, 0, 3)
@@ -270,9 +270,9 @@ func (v demoView) answer(a demo.Answer) []screen.Line {
 	var what screen.Line
 	what.To(3)
 	v.part(&what, a, "sentiment", a.Sentiment, style)
-	what.To(max(15, what.Width()+2))
+	what.To(max(17, what.Width()+2))
 	v.part(&what, a, "classifier", strings.ReplaceAll(a.Class, "_", " "), screen.Bold)
-	what.To(max(30, what.Width()+2))
+	what.To(max(32, what.Width()+2))
 	v.part(&what, a, "keywords", subject(a, 4), screen.Plain)
 	lines = append(lines, what)
 
@@ -287,6 +287,17 @@ func (v demoView) answer(a demo.Answer) []screen.Line {
 		help.Add(screen.Faint, fmt.Sprintf("  %.2f", a.Checklist.Score))
 	}
 	return append(lines, help)
+}
+
+// outcome is how long an answer took, or why it took longer.
+func outcome(a demo.Answer) string {
+	switch {
+	case !a.Complete:
+		return "partial"
+	case a.Revision > 1:
+		return "mended"
+	}
+	return latency(a.Latency)
 }
 
 // part adds a part of an answer, or says that it is not there.

@@ -50,7 +50,7 @@ func (d *Demo) Resume(service string) error { return d.app.Resume(service) }
 // write publishes samples at the pace of people until ctx ends or, with Once,
 // the samples do.
 func (d *Demo) write(ctx context.Context) error {
-	p := player{d: d}
+	p := &player{samples: d.samples, topic: d.source, once: d.c.Once}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	due := time.Now()
@@ -73,10 +73,10 @@ func (d *Demo) write(ctx context.Context) error {
 				n = 0
 			}
 		}
-		if err := p.play(ctx, n); err != nil {
+		if err := d.publish(ctx, p, n); err != nil {
 			return err
 		}
-		if d.c.Once && p.next == len(d.samples) {
+		if p.over() {
 			return nil
 		}
 	}
@@ -95,44 +95,49 @@ func (d *Demo) isHeld() bool {
 
 // player goes through the samples, round after round.
 type player struct {
-	d     *Demo
-	next  int
-	round int
+	samples []sample
+	topic   string
+	once    bool
+	at      int
+	round   int
 }
 
-// play publishes the next n samples.
-func (p *player) play(ctx context.Context, n int) error {
-	for n > 0 && ctx.Err() == nil {
+// next is the next message and its id, or false when there is none.
+func (p *player) next() (id string, r broker.Record, ok bool) {
+	if p.over() {
+		return "", r, false
+	}
+	if p.at == len(p.samples) {
+		p.at = 0
+		p.round++
+	}
+	id, r = p.samples[p.at].record(p.topic, p.round)
+	p.at++
+	return id, r, true
+}
+
+// over reports whether there is no next message.
+func (p *player) over() bool { return p.once && p.at == len(p.samples) }
+
+// publish publishes the next n messages.
+func (d *Demo) publish(ctx context.Context, p *player, n int) error {
+	for n > 0 && ctx.Err() == nil && !p.over() {
 		var ids []string
 		var records []broker.Record
-		for ; n > 0 && len(records) < maxPublish && p.more(); n-- {
-			id, r := p.d.samples[p.next].record(p.d.source, p.round)
-			p.next++
+		for ; n > 0 && len(records) < maxPublish; n-- {
+			id, r, ok := p.next()
+			if !ok {
+				break
+			}
 			ids, records = append(ids, id), append(records, r)
 		}
-		if len(records) == 0 {
-			return nil
-		}
 		// Answers may come before Publish returns.
-		p.d.mu.Lock()
-		p.d.book.send(ids, time.Now())
-		p.d.mu.Unlock()
-		if err := p.d.broker.Publish(context.WithoutCancel(ctx), records...); err != nil {
+		d.mu.Lock()
+		d.book.send(ids, time.Now())
+		d.mu.Unlock()
+		if err := d.broker.Publish(context.WithoutCancel(ctx), records...); err != nil {
 			return fmt.Errorf("publish messages: %w", err)
 		}
 	}
 	return nil
-}
-
-// more reports whether there is a next sample, and begins the next round.
-func (p *player) more() bool {
-	if p.next < len(p.d.samples) {
-		return true
-	}
-	if p.d.c.Once {
-		return false
-	}
-	p.next = 0
-	p.round++
-	return true
 }

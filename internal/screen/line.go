@@ -167,26 +167,6 @@ func Clip(text string, width int) string {
 	return strings.TrimRight(text[:at], " ") + "…"
 }
 
-// Wrap breaks a text at spaces into at most n lines of a width; what does not
-// fit is cut.
-func Wrap(text string, width, n int) []string {
-	var lines []string
-	words := strings.Fields(Clean(text))
-	for len(words) > 0 && len(lines) < n {
-		line := words[0]
-		words = words[1:]
-		for len(words) > 0 && Width(line)+1+Width(words[0]) <= width {
-			line += " " + words[0]
-			words = words[1:]
-		}
-		if len(lines) == n-1 && len(words) > 0 {
-			line += " " + strings.Join(words, " ")
-		}
-		lines = append(lines, Clip(line, width))
-	}
-	return lines
-}
-
 // Clean makes control characters and bytes that are not UTF-8 harmless: a text
 // must not steer the terminal.
 func Clean(text string) string {
