@@ -90,6 +90,8 @@ type Gather struct {
 	b      broker.Broker
 	topics []string
 	feeds  map[string]feed
+
+	maxIndexed int // see lateIndex
 }
 
 // feed is what a topic tells the gather.
@@ -127,7 +129,7 @@ func New(b broker.Broker, c Config) (*Gather, error) {
 	}
 	c.Logger = c.Logger.With("gather", c.Name)
 
-	g := &Gather{c: c, b: b, feeds: map[string]feed{c.Of: {source: true, part: -1}}}
+	g := &Gather{c: c, b: b, maxIndexed: maxIndexed, feeds: map[string]feed{c.Of: {source: true, part: -1}}}
 	for i, p := range c.Parts {
 		if _, taken := g.feeds[p.Topic]; taken {
 			return nil, fmt.Errorf("gather %s: topic %s is joined twice", c.Name, p.Topic)

@@ -3,10 +3,12 @@
 package gather
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -58,15 +60,16 @@ func (a *answered) put(j *join) {
 
 func (a *answered) has(offset int64, part int) bool { return a.parts[offset]&(1<<part) != 0 }
 
-// maxIndexed bounds an index. Beyond it the oldest half is let go of.
+// maxIndexed bounds an index.
 const maxIndexed = 1 << 20
 
-// lateIndex tells where the partial answers stand in the output topic.
+// lateIndex tells where the partial answers stand in the output topic, for the
+// sources from first on, up to end. One that is full ends there, and is made
+// anew for sources after that.
 type lateIndex struct {
-	answers map[int64]int64 // source offset → offset of its newest answer
-	from    time.Time       // answers appended since are in it
-	next    int64           // the answer after the last one looked at
-	begun   bool
+	answers    map[int64]int64 // source offset → offset of its newest answer; nil: not begun
+	first, end int64
+	next       int64 // the answer after the last one looked at
 }
 
 // late groups the records that came late for one source.
@@ -82,9 +85,27 @@ func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	late := w.late
 	w.late = nil
 	slices.SortStableFunc(late, func(a, b lateRecord) int { return cmp.Compare(a.offset, b.offset) })
-	if err := m.index(ctx, w, late[0].offset); err != nil {
-		return 0, fmt.Errorf("look for the answers to mend: %w", err)
+	revised := 0
+	for len(late) > 0 {
+		if err := m.index(ctx, w, late[0].offset); err != nil {
+			return revised, fmt.Errorf("look for the answers to mend: %w", err)
+		}
+		n := 1
+		for n < len(late) && (late[n].offset < w.index.end || late[n].offset == late[0].offset) {
+			n++
+		}
+		mended, err := m.mendAll(ctx, w, late[:n])
+		if err != nil {
+			return revised, err
+		}
+		revised += mended
+		late = late[n:]
 	}
+	return revised, nil
+}
+
+// mendAll writes the revisions of sources that are in the index.
+func (m *member) mendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
 	var groups []lateGroup
 	var answers []int64
 	for _, l := range late {
@@ -144,44 +165,45 @@ func (m *member) fetch(ctx context.Context, topic string, partition int32, offse
 	return found, nil
 }
 
-// index brings the window's index up to date for sources from oldest on.
+// index brings the window's index up to date for the source and those after it.
 func (m *member) index(ctx context.Context, w *window, oldest int64) error {
-	source, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(oldest))
-	if err != nil || source == nil {
-		return err
-	}
-	since := source.Time
 	x := &w.index
 	from := broker.Offset(x.next)
-	if !x.begun || since.Before(x.from) {
-		*x = lateIndex{answers: map[int64]int64{}, from: since, begun: true}
-		from = broker.At(since)
+	if x.answers == nil || oldest < x.first || oldest >= x.end {
+		source, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(oldest))
+		if err != nil {
+			return err
+		}
+		*x = lateIndex{answers: map[int64]int64{}, first: oldest, end: math.MaxInt64}
+		from = broker.Start()
+		if source != nil {
+			from = broker.At(source.Time.Add(-skew))
+		}
 	}
 	for r, err := range broker.Records(ctx, m.g.b, m.g.c.To, w.partition, from, broker.Position{}) {
 		if err != nil {
 			return err
 		}
 		x.next = r.Offset + 1
-		_, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of)
-		switch {
-		case !ok:
-		case string(r.Header(HeaderStatus)) == "partial":
-			x.answers[source] = r.Offset
-			x.bound(source)
-		default:
-			delete(x.answers, source)
+		if _, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of); ok {
+			x.note(source, r.Offset, string(r.Header(HeaderStatus)) == "partial", m.g.maxIndexed)
 		}
 	}
 	return nil
 }
 
-func (x *lateIndex) bound(newest int64) {
-	if len(x.answers) <= maxIndexed {
-		return
-	}
-	for source := range x.answers {
-		if source < newest-maxIndexed/2 {
+// note takes in an answer. First answers stand in the order of their sources, so
+// one that is too many belongs to the last source so far.
+func (x *lateIndex) note(source, at int64, partial bool, limit int) {
+	switch {
+	case source < x.first || source >= x.end:
+	case !partial:
+		delete(x.answers, source)
+	default:
+		x.answers[source] = at
+		if len(x.answers) > limit {
 			delete(x.answers, source)
+			x.end = source
 		}
 	}
 }
@@ -210,53 +232,79 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 	if err := json.Unmarshal(old.Value, &answer); err != nil {
 		return false, fmt.Errorf("the answer at offset %d: %w", old.Offset, err)
 	}
-	changed := false
+	mended := map[int]*part{}
 	for _, l := range late {
+		if mended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
+			continue
+		}
 		p, err := m.latePart(ctx, w, l)
 		if err != nil {
 			return false, err
 		}
-		name := m.g.c.Parts[l.part].Name
-		if p == nil || !worse(answer.Parts[name], p.status) {
-			continue
+		if p != nil {
+			mended[l.part] = p
 		}
-		answer.Parts[name] = m.writer.part(nil, l.part, p, sourced, m.g.c.MaxRecordBytes/8)
-		changed = true
 	}
-	if !changed {
+	if len(mended) == 0 {
 		return false, nil
 	}
-	m.writer.revision(w, old, &answer)
+	if !m.writer.mend(w, old, &answer, mended, sourced) {
+		m.g.c.Logger.Warn("an answer is not mended: it is too large with what came late",
+			"source", string(old.Header(HeaderOf)), "bytes", len(old.Value))
+		return false, nil
+	}
 	return true, nil
 }
 
-// latePart reads the whole answer of a service whose first record came late.
+// status is what the record makes of its part.
+func (l *lateRecord) status() status {
+	switch string(l.record.Header(lineage.Status)) {
+	case lineage.StatusFailed:
+		return failed
+	case lineage.StatusSkipped:
+		return skipped
+	}
+	return late
+}
+
+// latePart reads the whole answer of a service of which a record came late. The
+// values of an item are settled together, so they stand in a row; those before
+// this one may have come in time for nothing, as not all of them did.
 func (m *member) latePart(ctx context.Context, w *window, l lateRecord) (*part, error) {
 	p := &part{}
-	if path, err := lineage.Of(l.record); err == nil {
-		if _, index, _ := path.Service(); index > 0 {
-			return nil, nil // the first of the values has brought this one along
-		}
+	id := l.record.Header(lineage.ID)
+	index, count := 0, 1
+	if path, err := lineage.Parse(string(id)); err == nil {
+		_, index, count = path.Service()
 	}
-	// The values of an item are settled together, so the others are there.
-	done := p.take(l.record)
-	if !done {
-		for r, err := range broker.Records(ctx, m.g.b, l.record.Topic, w.partition, broker.Offset(l.record.Offset+1), broker.Position{}) {
+	if count == 1 {
+		p.take(l.record)
+	} else {
+		from := broker.Offset(max(0, l.record.Offset-int64(index)))
+		for r, err := range broker.Records(ctx, m.g.b, l.record.Topic, w.partition, from, broker.Position{}) {
 			if err != nil {
 				return nil, err
 			}
-			if done = p.take(r); done {
+			if !bytes.Equal(itemOf(r.Header(lineage.ID)), itemOf(id)) || p.take(r) {
 				break
 			}
 		}
 	}
-	if !done {
-		return nil, nil
-	}
-	if p.status == ok {
+	switch p.status {
+	case missing:
+		return nil, nil // some of the values were deleted
+	case ok:
 		p.status = late
 	}
 	return p, nil
+}
+
+// itemOf is what the ids of an item's several values have in common.
+func itemOf(id []byte) []byte {
+	if i := bytes.LastIndexByte(id, ':'); i > bytes.LastIndexByte(id, '/') {
+		return id[:i]
+	}
+	return id
 }
 
 // worse reports whether a part of an answer says less than one with the status:
@@ -277,8 +325,29 @@ func worse(old json.RawMessage, by status) bool {
 	return false
 }
 
-// revision writes a mended answer.
-func (w *writer) revision(win *window, old *broker.Record, a *answerJSON) {
+// mend writes an answer with parts that came late. It reports false when that
+// is too large even without their values.
+func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
+	at := len(w.buf)
+	a.Revision++
+	for _, limit := range []int{w.g.c.MaxRecordBytes / 8, 0} {
+		for i, p := range parts {
+			a.Parts[w.g.c.Parts[i].Name] = w.part(nil, i, p, sourced, limit)
+		}
+		complete := w.revision(a)
+		if w.fits(old.Key, w.buf[at:]) {
+			w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
+				of: old.Header(HeaderOf), at: old.Header(headerTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
+			})
+			return true
+		}
+		w.buf = w.buf[:at]
+	}
+	return false
+}
+
+// revision appends a mended answer and reports whether it is complete.
+func (w *writer) revision(a *answerJSON) bool {
 	complete := true
 	for _, p := range w.g.c.Parts {
 		if raw, there := a.Parts[p.Name]; !there || worse(raw, late) {
@@ -289,8 +358,6 @@ func (w *writer) revision(win *window, old *broker.Record, a *answerJSON) {
 	if complete {
 		status = "complete"
 	}
-	a.Revision++
-	at := len(w.buf)
 	b := append(w.buf, `{"id":`...)
 	b = append(b, a.ID...)
 	b = append(b, `,"key":`...)
@@ -311,7 +378,5 @@ func (w *writer) revision(win *window, old *broker.Record, a *answerJSON) {
 		}
 	}
 	w.buf = append(b, "}}"...)
-	w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-		of: old.Header(HeaderOf), at: old.Header(headerTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
-	})
+	return complete
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -32,6 +33,7 @@ type writer struct {
 	headers []broker.Header
 	spans   []trace.Span
 	json    fastjson.Parser
+	brief   bool // texts are cut off
 }
 
 func (w *writer) begin(ctx context.Context) {
@@ -53,19 +55,55 @@ func (w *writer) add(win *window, j *join) bool {
 	for i := range j.parts {
 		complete = complete && (j.parts[i].status == ok || j.parts[i].status == skipped)
 	}
-	at := len(w.buf)
-	w.value(j, complete, w.g.c.MaxRecordBytes)
-	if len(w.buf)-at > w.g.c.MaxRecordBytes-1024 {
-		w.buf = w.buf[:at]
-		w.value(j, complete, w.g.c.MaxRecordBytes/(len(j.parts)+2)/2)
+	at, source := len(w.buf), &j.source
+	key := source.Key
+	small := w.g.c.MaxRecordBytes / (len(j.parts) + 2) / 2
+	for _, try := range []struct {
+		limit int
+		brief bool
+	}{
+		{w.g.c.MaxRecordBytes, false},
+		{small, false}, // large values are left out
+		{small, true},  // a large key or id is cut off
+		{0, true},      // values may take more room in JSON
+	} {
+		w.buf, w.brief = w.buf[:at], try.brief
+		w.value(j, complete, try.limit)
+		if try.brief {
+			key = nil // the record goes to the partition of its source without one
+		}
+		if w.fits(key, w.buf[at:]) {
+			break
+		}
 	}
-	source := &j.source
-	w.record(win, source.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
+	w.brief = false
+	w.record(win, key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
 		of:       lineage.AppendID(nil, &broker.Record{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}),
 		at:       source.Time.UTC().AppendFormat(nil, time.RFC3339Nano),
 		revision: 1, complete: complete, parent: w.span(source),
 	})
 	return complete
+}
+
+const (
+	headerRoom = 1024 // what the headers of a gathered record take at most
+	maxParent  = 256  // of a traceparent, which has 55 bytes in the version of today
+)
+
+// fits reports whether a record of this key and value is within the limit.
+func (w *writer) fits(key, value []byte) bool {
+	return len(key)+len(value) <= w.g.c.MaxRecordBytes-headerRoom
+}
+
+// maxBrief bounds texts in a record that would be too large with all of them.
+const maxBrief = 1024
+
+// text appends a JSON string, cut off where there is no room for all of it.
+func (w *writer) text(b []byte, s string) []byte {
+	if w.brief && len(s) > maxBrief {
+		s = strings.ToValidUTF8(s[:maxBrief], "") + "…"
+	}
+	return appendString(b, s)
 }
 
 // answerOf says what an answer's headers say.
@@ -89,7 +127,7 @@ func (w *writer) record(win *window, key, value []byte, a answerOf) {
 		broker.Header{Key: HeaderStatus, Value: []byte(status)},
 		broker.Header{Key: headerLow, Value: strconv.AppendInt(nil, win.low, 10)},
 		broker.Header{Key: headerTime, Value: a.at})
-	if a.parent != nil {
+	if a.parent != nil && len(a.parent) <= maxParent {
 		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: a.parent})
 	}
 	w.out = append(w.out, broker.Record{
@@ -142,7 +180,7 @@ func (w *writer) prefix(b []byte, source *broker.Record, complete bool) []byte {
 	b = append(b, `{"id":`...)
 	b = w.id(b, source)
 	b = append(b, `,"key":`...)
-	b = appendString(b, string(source.Key))
+	b = w.text(b, string(source.Key))
 	if complete {
 		b = append(b, `,"status":"complete","revision":1`...)
 	} else {
@@ -154,15 +192,15 @@ func (w *writer) prefix(b []byte, source *broker.Record, complete bool) []byte {
 // id appends the source's own id if it has one, else its place.
 func (w *writer) id(b []byte, source *broker.Record) []byte {
 	if id := source.Header(lineage.SourceID); id != nil {
-		return appendString(b, string(id))
+		return w.text(b, string(id))
 	}
 	if v, err := w.json.ParseBytes(source.Value); err == nil && v.Type() == fastjson.TypeObject {
 		switch id := v.Get("id"); {
 		case id == nil:
 		case id.Type() == fastjson.TypeString:
-			return appendString(b, string(id.GetStringBytes()))
+			return w.text(b, string(id.GetStringBytes()))
 		case id.Type() == fastjson.TypeNumber:
-			return appendString(b, id.String())
+			return w.text(b, id.String())
 		}
 	}
 	return appendString(b, lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String())
@@ -178,7 +216,7 @@ func (w *writer) part(b []byte, i int, p *part, sourced time.Time, limit int) []
 		b = appendValues(b, p.values, limit)
 	case failed:
 		b = append(b, `,"error":`...)
-		b = appendString(b, string(p.err))
+		b = w.text(b, string(p.err))
 	case missing:
 		b = append(b, `,"error":`...)
 		b = appendString(b, fmt.Sprintf("no answer within %v", w.g.c.Deadline))
@@ -190,7 +228,7 @@ func (w *writer) part(b []byte, i int, p *part, sourced time.Time, limit int) []
 	}
 	if p.model != nil {
 		b = append(b, `,"model":`...)
-		b = appendString(b, string(p.model))
+		b = w.text(b, string(p.model))
 	}
 	b = append(b, `,"attempts":`...)
 	if n, err := strconv.Atoi(string(p.attempts)); err == nil {

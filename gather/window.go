@@ -78,16 +78,37 @@ func newWindow(g *Gather, partition int32) *window {
 
 // add takes in a source.
 func (w *window) add(r *broker.Record) {
+	if r.Offset > w.next {
+		w.letGo(r.Offset)
+	}
 	w.next = r.Offset + 1
 	j := &join{source: *r, parts: make([]part, len(w.g.c.Parts)), waiting: len(w.g.c.Parts), bytes: r.Size()}
 	w.bytes += j.bytes
 	w.open.push(j)
-	for _, early := range w.ahead[r.Offset] {
-		w.aheadCount[early.Topic]--
-		w.aheadBytes[early.Topic] -= early.Size()
+	for _, early := range w.come(r.Offset) {
 		w.apply(j, early, w.g.feeds[early.Topic])
 	}
-	delete(w.ahead, r.Offset)
+}
+
+// come returns the records ahead about a source whose turn it is.
+func (w *window) come(offset int64) []*broker.Record {
+	list := w.ahead[offset]
+	for _, early := range list {
+		w.aheadCount[early.Topic]--
+		w.aheadBytes[early.Topic] -= early.Size()
+	}
+	delete(w.ahead, offset)
+	return list
+}
+
+// letGo forgets the records ahead about sources before an offset, which were
+// deleted before they were read.
+func (w *window) letGo(before int64) {
+	for offset := range w.ahead {
+		if offset < before {
+			w.come(offset)
+		}
+	}
 }
 
 // take takes in a record about the source at offset.
@@ -124,7 +145,12 @@ func (w *window) apply(j *join, r *broker.Record, f feed) {
 		return
 	}
 	before := len(r.Value)
-	if j.parts[f.part].take(r) {
+	p := &j.parts[f.part]
+	if p.status == failed && r.Header(lineage.Status) == nil {
+		*p = part{} // the dead letter was tried again
+		j.waiting++
+	}
+	if p.take(r) {
 		j.waiting--
 	}
 	j.bytes += before
@@ -172,8 +198,9 @@ func valuesOf(r *broker.Record) int {
 }
 
 // due reports whether a source is to be answered with what there is: all that
-// was appended to its missing parts' topics before the deadline was read.
-// blocked means that its time has come but the log is not read that far.
+// was appended to its missing parts' topics before the deadline was read, or is
+// about later sources, as far as there is room for it. Blocked means that the
+// source's time has come but the log is not read that far.
 func (w *window) due(j *join, now time.Time, limit time.Duration) (due, blocked bool) {
 	if limit == 0 {
 		return false, false
@@ -183,22 +210,29 @@ func (w *window) due(j *join, now time.Time, limit time.Duration) (due, blocked 
 		return false, false
 	}
 	for i := range j.parts {
-		if j.parts[i].status == missing && w.read[w.g.c.Parts[i].Topic].Before(deadline) {
+		topic := w.g.c.Parts[i].Topic
+		if j.parts[i].status == missing && w.read[topic].Before(deadline) && !w.full(topic) {
 			return false, true
 		}
 	}
 	return true, false
 }
 
+// full reports whether a topic is not to be read further ahead of the sources.
+func (w *window) full(topic string) bool {
+	return w.aheadCount[topic] >= w.g.c.MaxOpen || w.aheadBytes[topic] >= maxOpenBytes
+}
+
 // pause adds the topics of this partition that are not to be polled: the sources
 // while too many are open, and parts that are too far ahead of them. What an
-// open source waits for is never among them.
+// open source waits for is not among them, as services answer in order, unless
+// its service left it out.
 func (w *window) pause(to []broker.TopicPartition) []broker.TopicPartition {
 	if w.open.len() >= w.g.c.MaxOpen || w.bytes >= maxOpenBytes && w.open.len() > 0 {
 		to = append(to, broker.TopicPartition{Topic: w.g.c.Of, Partition: w.partition})
 	}
-	for topic, n := range w.aheadCount {
-		if n >= w.g.c.MaxOpen || w.aheadBytes[topic] >= maxOpenBytes {
+	for topic := range w.aheadCount {
+		if w.full(topic) {
 			to = append(to, broker.TopicPartition{Topic: topic, Partition: w.partition})
 		}
 	}

@@ -41,7 +41,8 @@ type batch struct {
 	records []broker.Record
 	seen    Observation
 	predictor
-	item []int // record → index of its item, or -1 for a marker
+	item []int  // record → index of its item, or -1 for a marker
+	bare []bool // record → what it makes goes without key and value, for lack of room
 
 	spans   []span
 	made    []broker.Record
@@ -57,6 +58,7 @@ func (b *batch) begin(records []broker.Record) {
 	b.records = records
 	b.seen = Observation{Records: len(records)}
 	b.items, b.item, b.spans = b.items[:0], b.item[:0], b.spans[:0]
+	b.bare = append(b.bare[:0], make([]bool, len(records))...)
 	oldest := time.Time{}
 	for i := range records {
 		r := &records[i]
@@ -117,8 +119,12 @@ func (b *batch) results() []broker.Record {
 }
 
 func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers []broker.Header) {
+	key := r.Key
+	if b.bare[i] {
+		key = nil
+	}
 	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: !b.s.c.Repartition, Key: r.Key, Value: value, Headers: headers,
+		Topic: topic, Partition: r.Partition, Pinned: !b.s.c.Repartition, Key: key, Value: value, Headers: headers,
 	})
 	b.madeBy = append(b.madeBy, i)
 }
@@ -180,31 +186,35 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 		headers = append(headers, broker.Header{Key: DeadStack, Value: []byte(clip(string(panicked.Stack)))})
 	}
 	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
-	if o.bare || letter.Size() > b.s.c.MaxRecordBytes {
-		// It was near the limit before the headers came: the place tells where
-		// the whole record is.
+	// It was near the limit before the headers came: the place tells where the
+	// whole record is.
+	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
 		letter.Value = nil
+	}
+	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
+		letter.Key = nil
 	}
 	b.made = append(b.made, letter)
 	b.madeBy = append(b.madeBy, i)
 	b.s.c.Logger.Warn("dead letter", "record", place.String(), "attempts", o.attempts, "error", o.err)
 }
 
-// tooLarge makes the item whose result the broker refused a failed one, and a
-// dead letter that it refused one without value. It reports whether that can help.
+// tooLarge makes the item whose result the broker refused a failed one, and what
+// it refused of a failed one or a marker go without key and value. It reports
+// whether that can help.
 func (b *batch) tooLarge(e *broker.TooLargeError) bool {
 	if e.Index < 0 || e.Index >= len(b.madeBy) {
 		return false
 	}
-	i := b.item[b.madeBy[e.Index]]
-	if i < 0 || b.out[i].bare {
-		return false
-	}
-	if b.out[i].err != nil {
-		b.out[i].bare = true
+	i := b.madeBy[e.Index]
+	if n := b.item[i]; n >= 0 && b.out[n].err == nil {
+		b.out[n].err = model.Invalid(fmt.Errorf("the model's answer is too large: %d bytes, the limit is %d", e.Size, e.Limit))
 		return true
 	}
-	b.out[i].err = model.Invalid(fmt.Errorf("the model's answer is too large: %d bytes, the limit is %d", e.Size, e.Limit))
+	if b.bare[i] {
+		return false
+	}
+	b.bare[i] = true
 	return true
 }
 

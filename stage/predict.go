@@ -25,7 +25,6 @@ type outcome struct {
 	values   [][]byte
 	err      error // set when it is out of tries
 	attempts int
-	bare     bool // its dead letter goes without the value, which was too large with the headers
 }
 
 // predictor answers items, whatever the model does.

@@ -446,3 +446,24 @@ func TestADeadLetterCanBeTriedAgain(t *testing.T) {
 		t.Errorf("the result is %q %q", id, results[0].Value)
 	}
 }
+
+// A key near the limit leaves no room for the headers of results, markers and
+// dead letters, whatever their value.
+func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
+	b := newBench(t)
+	big := broker.Record{Topic: "in", Key: make([]byte, 1<<20-8), Value: []byte("a")}
+	marker := broker.Record{Topic: "in", Key: make([]byte, 1<<20-100), Headers: []broker.Header{
+		{Key: lineage.ID, Value: []byte("tickets/0/7/tagger")}, {Key: lineage.Status, Value: []byte(lineage.StatusFailed)}}}
+	if err := b.b.Publish(t.Context(), big, marker, broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("b")}); err != nil {
+		t.Fatal(err)
+	}
+	b.serve(upper)
+	out := b.read("out", 3)
+	want(t, "results", values(out), []string{"failed", "failed", "B"})
+	if id := string(out[1].Header(lineage.ID)); id != "tickets/0/7/tagger/svc" {
+		t.Errorf("the marker's id is %q", id)
+	}
+	if dead := b.read("svc.dead", 1)[0]; string(dead.Header(stage.DeadRecord)) != "in/0/0" {
+		t.Errorf("dead letter %v", dead.Headers)
+	}
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gather
+
+// LimitIndex bounds how many answers that may be mended are remembered.
+func (g *Gather) LimitIndex(n int) { g.maxIndexed = n }

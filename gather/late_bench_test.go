@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gather_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/gather"
+)
+
+// A service that was away comes back: every answer is mended once. The answers
+// are no longer in the broker's memory.
+func BenchmarkMendingAnswers(b *testing.B) {
+	const n = 20000
+	for range b.N {
+		b.StopTimer()
+		d, revised := away(b, n)
+		g, err := gather.New(d.b, d.c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		b.StartTimer()
+		go func() { done <- g.Run(ctx) }()
+		for revised.Load() < n {
+			time.Sleep(time.Millisecond)
+		}
+		b.StopTimer()
+		cancel()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+		d.b.Close()
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "revisions/s")
+}
+
+type awayDesk struct {
+	b *embedded.Broker
+	c gather.Config
+}
+
+// away makes n tickets that were answered without their class, and the classes.
+func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
+	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler), CacheBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tickets", "moods", "classes", "desk"} {
+		if err := b.CreateTopics(t.Context(), broker.Topic{Name: name, Partitions: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var answered, revised atomic.Int64
+	c := gather.Config{
+		Name: "desk", Group: "g.desk", Of: "tickets", To: "desk", Deadline: time.Millisecond,
+		Parts: []gather.Part{{Name: "mood", Topic: "moods"}, {Name: "class", Topic: "classes"}},
+		Observe: func(o gather.Observation) {
+			answered.Add(int64(o.Partial))
+			revised.Add(int64(o.Revisions))
+		},
+	}
+	var tickets, moods, classes []broker.Record
+	text := `{"text":"` + strings.Repeat("x", 200) + `"}`
+	for i := range n {
+		tickets = append(tickets, ticket(text))
+		moods = append(moods, mood(i, text))
+		classes = append(classes, class(i, text))
+	}
+	for _, list := range [][]broker.Record{tickets, moods} {
+		if err := b.Publish(t.Context(), list...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := gather.New(b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	for answered.Load() < int64(n) {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), classes...); err != nil {
+		t.Fatal(err)
+	}
+	return awayDesk{b, c}, &revised
+}
