@@ -167,7 +167,7 @@ func TestABadLineIsNamedAndTheLinesBeforeItArePublished(t *testing.T) {
 
 func TestLinesOfALongStreamArePublishedWhileItGoesOn(t *testing.T) {
 	b := openBroker(t, "tickets")
-	_, client := start(t, b, Options{})
+	g, client := start(t, b, Options{})
 	follow, err := b.Read(t.Context(), "tickets", broker.AllPartitions, broker.Start(), broker.Forever())
 	if err != nil {
 		t.Fatal(err)
@@ -195,9 +195,15 @@ func TestLinesOfALongStreamArePublishedWhileItGoesOn(t *testing.T) {
 		if err != nil || len(got) != 1 || string(got[0].Value) != fmt.Sprintf(`{"n":%d}`, i) {
 			t.Fatalf("line %d: got %v, %v", i, got, err)
 		}
+		if g.memory.TryAcquire(g.o.MemoryBytes) {
+			t.Fatal("a running request has no memory of its own")
+		}
 	}
 	w.Close()
 	done.Wait()
+	if err := g.memory.Acquire(t.Context(), g.o.MemoryBytes); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAPublishersTraceIsCarriedOn(t *testing.T) {
