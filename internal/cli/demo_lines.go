@@ -77,13 +77,13 @@ func printSummary(w io.Writer, s demo.State) error {
 	}
 	fmt.Fprintln(w)
 	if answered > 0 {
-		fmt.Fprintf(w, "from message to joined answer: %s at the median, %s at the 99th percentile\n",
+		fmt.Fprintf(w, "from message to answer: %s at the median, %s at the 99th percentile\n",
 			latency(s.Latencies.Quantile(0.5)), latency(s.Latencies.Quantile(0.99)))
 	}
 	fmt.Fprintln(w)
 	t := newTable("SERVICE", ">RECORDS", ">BATCHES", ">MEAN BATCH", ">MODEL/RECORD", ">DEAD LETTERS", ">LEFT")
 	for _, s := range s.Services {
-		inModel, dead := eachRecord(s.Predict, s.Records), fmt.Sprint(s.Status.Failed)
+		inModel, dead := eachRecord(s.Predict, s.Records), fmt.Sprint(s.Failed)
 		if s.Gather {
 			inModel, dead = "", ""
 		}

@@ -69,7 +69,8 @@ func (v demoView) sentence() screen.Line {
 		}
 		behind = behind || s.Lag > 0 && s.Name == v.news.service
 	}
-	style, text := screen.Yellow, ""
+	style := screen.Yellow
+	var text string
 	switch {
 	case v.news.what == burstRefused:
 		text = "Enough for now: let the services catch up before the next burst."
