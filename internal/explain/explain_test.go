@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace/internal/explain"
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+const graph = `
+name: test
+topics: {tickets: {partitions: 2}}
+services:
+  tagger:     {from: tickets, to: tags,    model: {builtin: identity}, retry: {attempts: 2, backoff: 1ms}}
+  classifier: {from: tags,    to: classes, model: {builtin: identity}}
+gather:
+  desk: {of: tickets, from: [classes], to: desk, deadline: 1m}
+`
+
+// picky answers with its input, but not with what says "poison", and that not
+// at once.
+type picky struct{}
+
+func (picky) Name() string { return "picky@1" }
+
+func (picky) Predict(_ context.Context, items []model.Item) ([]model.Answer, error) {
+	answers := make([]model.Answer, len(items))
+	for i, item := range items {
+		answers[i] = model.One(item.Value)
+		if strings.Contains(string(item.Value), "poison") {
+			answers[i] = model.Fail(errors.New("cannot bear it"))
+		}
+	}
+	return answers, nil
+}
+
+func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
+	p, err := pipeline.Parse("test.yaml", []byte(graph), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	a, err := app.New(t.Context(), app.Config{Pipeline: p, Broker: b, Model: func(string, pipeline.Model) (model.Model, error) { return picky{}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	err = b.Publish(ctx,
+		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-1"}`)},
+		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-2","text":"poison"}`)},
+		broker.Record{Topic: "tickets", Key: []byte("bob"), Value: []byte(`{"id":"T-3"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	n := 0
+	for _, err := range broker.Records(wait, b, "desk", broker.AllPartitions, broker.Start(), broker.Forever()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 3 {
+			break
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+
+	for what, want := range map[string][]string{
+		"T-1": {"published tickets", "answered tags tagger x1", "answered classes classifier x1", "gathered desk complete"},
+		"T-2": {"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger x2", "failed classes classifier", "gathered desk partial"},
+		"ann": {
+			"published tickets", "answered tags tagger x1", "answered classes classifier x1", "gathered desk complete",
+			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger x2", "failed classes classifier", "gathered desk partial"},
+		"T-9": nil,
+	} {
+		events, err := explain.Timeline(t.Context(), b, what, broker.Start())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range events {
+			line := e.What + " " + e.Topic
+			if e.Service != "" {
+				line += " " + e.Service
+			}
+			if e.Attempts > 0 {
+				line += fmt.Sprintf(" x%d", e.Attempts)
+			}
+			if e.Status != "" {
+				line += " " + e.Status
+			}
+			if e.Batch < 1 {
+				t.Errorf("%s: a batch of %d", line, e.Batch)
+			}
+			got = append(got, line)
+		}
+		if !same(got, want) {
+			t.Errorf("%s:\n%s\nwant:\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+
+	// The id of anything on the way leads to the same timeline.
+	byKey, _ := explain.Timeline(t.Context(), b, "T-2", broker.Start())
+	byID, err := explain.Timeline(t.Context(), b, byKey[1].ID, broker.Start())
+	if err != nil || len(byID) != len(byKey) {
+		t.Errorf("by id %s: %d events, by key %d (%v)", byKey[1].ID, len(byID), len(byKey), err)
+	}
+}
+
+// same compares timelines; what is settled together has the same time and comes
+// in the order of topics' names.
+func same(got, want []string) bool {
+	if len(got) != len(want) {
+		return false
+	}
+	count := map[string]int{}
+	for i := range got {
+		count[got[i]]++
+		count[want[i]]--
+	}
+	for _, n := range count {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
