@@ -24,7 +24,7 @@ func (g *Gateway) topics(w http.ResponseWriter, r *http.Request) error {
 		}
 		for _, e := range info.Ends {
 			t.Records += e.Records
-			t.Partitions = append(t.Partitions, Partition{Start: e.Start, End: e.End})
+			t.Partitions = append(t.Partitions, Partition{Start: e.Start, End: e.End, Records: e.Records})
 		}
 		all = append(all, t)
 	}

@@ -136,7 +136,7 @@ func TestTopicsAndGroupsAreDescribed(t *testing.T) {
 	if err != nil || len(topics) != 2 {
 		t.Fatal(topics, err)
 	}
-	if got := topics[1]; got.Name != "tickets" || !got.Source || got.Records != 4 || got.Partitions[0] != (Partition{0, 3}) || got.Partitions[1] != (Partition{0, 1}) {
+	if got := topics[1]; got.Name != "tickets" || !got.Source || got.Records != 4 || got.Partitions[0] != (Partition{0, 3, 3}) || got.Partitions[1] != (Partition{0, 1, 1}) {
 		t.Errorf("tickets: %+v", got)
 	}
 	if topics[0].Source {

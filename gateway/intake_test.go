@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
 )
@@ -220,6 +223,33 @@ func TestAPublishersTraceIsCarriedOn(t *testing.T) {
 		if got := string(r.Header(lineage.Traceparent)); got != want {
 			t.Errorf("traceparent of %s is %q, want %q", r.Value, got, want)
 		}
+	}
+}
+
+func TestEachRecordHasASpanWhenSpansAreMade(t *testing.T) {
+	b := openBroker(t, "tickets")
+	spans := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+	defer provider.Shutdown(t.Context())
+	_, client := start(t, b, Options{Tracer: provider.Tracer("test")})
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	request(t, client, "POST", path, typeJSON, "[1,2]", "traceparent", "00-"+id+"-00f067aa0ba902b7-01")
+	made := map[string]bool{}
+	for _, s := range spans.Ended() {
+		if s.Name() != "publish tickets" || s.Parent().SpanID().String() != "00f067aa0ba902b7" {
+			t.Errorf("span %s of %s", s.Name(), s.Parent().SpanID())
+		}
+		made["00-"+id+"-"+s.SpanContext().SpanID().String()+"-01"] = true
+	}
+	for _, r := range records(t, b, "tickets") {
+		if parent := string(r.Header(lineage.Traceparent)); !made[parent] {
+			t.Errorf("record %s has traceparent %s, which is no span of %v", r.Value, parent, made)
+		} else {
+			delete(made, parent)
+		}
+	}
+	if len(made) != 0 {
+		t.Errorf("spans %v have no record", made)
 	}
 }
 

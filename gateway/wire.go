@@ -221,10 +221,11 @@ type Topic struct {
 	Partitions       []Partition `json:"partitions"`
 }
 
-// Partition is where the log of a partition starts and ends.
+// Partition is where the log of a partition starts and ends. Offsets may have gaps.
 type Partition struct {
-	Start int64 `json:"start"` // offset of the first record that is kept
-	End   int64 `json:"end"`   // offset that the next record will get
+	Start   int64 `json:"start"` // offset of the first record that is kept
+	End     int64 `json:"end"`   // greater than the offset of the last one
+	Records int64 `json:"records"`
 }
 
 // Group describes a consumer group. Partitions are left out in the list of groups.

@@ -170,25 +170,41 @@ func snapshot(ctx context.Context, conn *connection, topic string) ([]gateway.Pa
 func lastRecords(ctx context.Context, conn *connection, topic string, o tailOptions, ends []gateway.Partition) ([]gateway.Record, error) {
 	var all []gateway.Record
 	for i, e := range ends {
-		partition := int32(i)
-		if o.partition != broker.AllPartitions && partition != o.partition || e.End == e.Start {
+		if o.partition != broker.AllPartitions && int32(i) != o.partition || e.End == e.Start {
 			continue
 		}
-		q := gateway.Query{
-			From: fmt.Sprint(max(e.Start, e.End-int64(o.last))), To: fmt.Sprint(e.End),
-			Partition: partition,
-		}
-		for r, err := range conn.Read(ctx, topic, q) {
+		// Offsets may have gaps, so what holds enough records is found by trying.
+		for reach := int64(o.last); ; reach *= 8 {
+			q := gateway.Query{From: fmt.Sprint(max(e.Start, e.End-reach)), To: fmt.Sprint(e.End), Partition: int32(i)}
+			some, err := newest(ctx, conn, topic, q, o.last)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, r)
+			if len(some) == o.last || e.End-reach <= e.Start {
+				all = append(all, some...)
+				break
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b gateway.Record) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Partition, b.Partition))
 	})
 	return all[max(0, len(all)-o.last):], nil
+}
+
+// newest reads a query and keeps its last n records.
+func newest(ctx context.Context, conn *connection, topic string, q gateway.Query, n int) ([]gateway.Record, error) {
+	var all []gateway.Record
+	for r, err := range conn.Read(ctx, topic, q) {
+		if err != nil {
+			return nil, err
+		}
+		if len(all) >= 2*n {
+			all = append(all[:0], all[len(all)-n:]...)
+		}
+		all = append(all, r)
+	}
+	return all[max(0, len(all)-n):], nil
 }
 
 // recordPrinter prints records: for people one line each, cut to the terminal,

@@ -23,7 +23,7 @@ func newTopicsCommand(c *console) *cobra.Command {
 		Short: "List topics, or one topic's partitions",
 		Long: `Topics lists the topics with their number of partitions and of records that are
 kept. With a topic it lists that topic's partitions: the offset of the first
-record that is kept, and the offset that the next record will get.` + helpTarget,
+record that is kept, and one that is greater than the last one's.` + helpTarget,
 		Example: `  millrace topics -p pipeline.yaml
   millrace topics tickets --output json`,
 		Args: arguments(0, 1),
@@ -49,13 +49,9 @@ func (c *console) printTopics(topics []gateway.Topic) error {
 	if c.json() {
 		return c.printJSON(topics)
 	}
-	list := newTable("TOPIC", ">PARTITIONS", ">RECORDS", ">PUBLISHED", "RETENTION")
+	list := newTable("TOPIC", ">PARTITIONS", ">RECORDS", "RETENTION")
 	for _, t := range topics {
-		var ever int64
-		for _, p := range t.Partitions {
-			ever += p.End
-		}
-		list.add(t.Name, fmt.Sprint(len(t.Partitions)), fmt.Sprint(t.Records), fmt.Sprint(ever), retention(t))
+		list.add(t.Name, fmt.Sprint(len(t.Partitions)), fmt.Sprint(t.Records), retention(t))
 	}
 	return list.print(c.out)
 }
@@ -85,7 +81,7 @@ func (c *console) printTopic(topics []gateway.Topic, name string) error {
 	}
 	list := newTable(">PARTITION", ">START", ">END", ">RECORDS")
 	for n, p := range topics[i].Partitions {
-		list.add(fmt.Sprint(n), fmt.Sprint(p.Start), fmt.Sprint(p.End), fmt.Sprint(p.End-p.Start))
+		list.add(fmt.Sprint(n), fmt.Sprint(p.Start), fmt.Sprint(p.End), fmt.Sprint(p.Records))
 	}
 	return list.print(c.out)
 }
