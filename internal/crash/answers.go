@@ -12,10 +12,7 @@ import (
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/pipeline"
 )
-
-func deadTopic(s service) string { return pipeline.DeadTopic(s.name) }
 
 // answer is a gathered record as its reader sees it.
 type answer struct {
@@ -66,7 +63,7 @@ func (in *inspection) gather(ctx context.Context) error {
 		told[place] = now
 		if a.Revision == 1 {
 			ledger.See(joined, of.key, of.n, at)
-			in.report.answered = append(in.report.answered, r.Time)
+			in.times.answered[in.times.life(r.Time)]++
 			if before, any := last[partition]; any && offset < before {
 				in.report.Wrong.add("%v answers %s after offset %d: the order of the partition is broken", at, id, before)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/lineage"
+	"github.com/millrace-ml/millrace/pipeline"
 )
 
 // inspection is an audit under way. The topics are read one after the other and
@@ -23,6 +24,7 @@ type inspection struct {
 	seed     maphash.Seed
 	sources  map[int32][]sourced // by partition, in the order of their offsets
 	deadline time.Duration
+	times    *tally
 	report   Report
 }
 
@@ -34,10 +36,10 @@ type sourced struct {
 	value  uint64 // hash
 }
 
-// Inspect reads all topics. The ledger knows what was published and
+// inspect reads all topics. The ledger knows what was published and
 // acknowledged; deadline is the gather's.
-func Inspect(ctx context.Context, b broker.Broker, published *brokertest.Ledger, deadline time.Duration) (*Report, error) {
-	in := &inspection{b: b, seed: maphash.MakeSeed(), sources: map[int32][]sourced{}, deadline: deadline}
+func inspect(ctx context.Context, b broker.Broker, published *brokertest.Ledger, kills []Kill, deadline time.Duration) (*Report, error) {
+	in := &inspection{b: b, seed: maphash.MakeSeed(), sources: map[int32][]sourced{}, deadline: deadline, times: newTally(kills)}
 	if err := in.source(ctx, published); err != nil {
 		return nil, err
 	}
@@ -52,6 +54,7 @@ func Inspect(ctx context.Context, b broker.Broker, published *brokertest.Ledger,
 	if err := in.gather(ctx); err != nil {
 		return nil, err
 	}
+	in.report.Kills = in.times.result()
 	return &in.report, nil
 }
 
@@ -60,6 +63,7 @@ func (in *inspection) records(ctx context.Context, topic string, f func(r *broke
 		if err != nil {
 			return fmt.Errorf("audit %s: %w", topic, err)
 		}
+		in.times.wrote[in.times.life(r.Time)]++
 		f(r)
 	}
 	return nil
@@ -83,7 +87,7 @@ func (in *inspection) source(ctx context.Context, ledger *brokertest.Ledger) err
 		}
 		in.sources[r.Partition] = append(in.sources[r.Partition], sourced{r.Offset, m.N, keys[m.Key], in.hash(r.Value)})
 		in.report.Sources++
-		in.report.asked = append(in.report.asked, r.Time)
+		in.times.asked[in.times.life(r.Time)]++
 	})
 	in.report.Topics = append(in.report.Topics, TopicReport{source, ledger.Audit(source)})
 	return err
@@ -144,7 +148,7 @@ func (in *inspection) service(ctx context.Context, s service) error {
 
 // dead checks that no service gave anything up.
 func (in *inspection) dead(ctx context.Context, s service) error {
-	return in.records(ctx, deadTopic(s), func(r *broker.Record) {
+	return in.records(ctx, pipeline.DeadTopic(s.name), func(r *broker.Record) {
 		in.report.Wrong.add("%v is a dead letter: %s", brokertest.PlaceOf(r), r.Header(lineage.Error))
 	})
 }

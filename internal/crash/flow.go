@@ -22,11 +22,11 @@ import (
 const (
 	publishers = 4
 	keys       = 64
-	// lifetime is about how long a process lives; its share of the messages is
-	// spread over it.
-	lifetime = 250 * time.Millisecond
+	// lifetime is how long a process lives at most; its share of the messages is
+	// spread over it, so that there is always something to interrupt.
+	lifetime = 500 * time.Millisecond
 	// rounds is how many requests a publisher makes in a lifetime.
-	rounds = 20
+	rounds = 40
 )
 
 // flow publishes numbered messages to whichever worker is there.
@@ -36,7 +36,8 @@ type flow struct {
 	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup
 	client  http.Client
-	unknown atomic.Int64 // messages whose request was not answered
+	acks    atomic.Int64 // requests that were answered
+	unknown atomic.Int64 // messages that were sent without an answer coming back
 
 	mu      sync.Mutex
 	total   int // to be acknowledged in the end
@@ -49,8 +50,7 @@ type flow struct {
 
 func startFlow(ctx context.Context, cancel context.CancelCauseFunc, c Config, workers []*worker) *flow {
 	f := &flow{workers: workers, total: c.Messages, cancel: cancel, changed: make(chan struct{})}
-	// A connection to a process that is gone is of no use to the next one.
-	f.client.Transport = &http.Transport{DisableKeepAlives: false, MaxIdleConnsPerHost: publishers}
+	f.client.Transport = &http.Transport{MaxIdleConnsPerHost: publishers}
 	for i := range publishers {
 		f.ended.Go(func() {
 			p := publisher{flow: f, random: rand.New(rand.NewPCG(c.Seed, uint64(i)+1)), number: i}
@@ -73,29 +73,28 @@ func (f *flow) wait() error {
 }
 
 // stop ends the publishers, wherever they are.
-func (f *flow) stop() error {
+func (f *flow) stop() {
 	f.cancel(context.Canceled)
 	f.ended.Wait()
 	f.client.CloseIdleConnections()
-	return nil
 }
 
-// unanswered is how many messages were sent without an answer coming back.
-func (f *flow) unanswered() int { return int(f.unknown.Load()) }
-
-// nextLife gives out the share of the messages that flow until the next kill,
-// or the rest after the last one.
-func (f *flow) nextLife(kill, of int) {
+// nextLife gives out the share of the messages that flow until the next kill of
+// so many, or the rest when there are no more. It reports false when there is
+// nothing left to give.
+func (f *flow) nextLife(kills int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ceiling = f.total
-	f.batch, f.hurry = 100, kill == of
-	if kill < of {
-		f.ceiling = f.taken + (f.total-f.taken)/(of-kill+1)
-		f.batch = max(1, (f.ceiling-f.taken)/(publishers*rounds))
+	left := f.total - f.taken
+	f.ceiling = f.taken + left/(kills+1)
+	f.batch = max(1, left/(kills+1)/(publishers*rounds))
+	f.hurry = kills == 0
+	if f.hurry {
+		f.batch = 100
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
+	return f.ceiling > f.taken
 }
 
 // take waits until the publisher may send again, and says how many messages. It
@@ -117,6 +116,19 @@ func (f *flow) take(ctx context.Context, random *rand.Rand) (n int, hurry bool, 
 			return 0, false, context.Cause(ctx)
 		}
 	}
+}
+
+// acknowledges waits until a publisher hears that messages are durable, which
+// are then under way, but not beyond the limit. It reports whether one did.
+func (f *flow) acknowledges(ctx context.Context, limit time.Duration) bool {
+	before := f.acks.Load()
+	for end := time.Now().Add(limit); time.Now().Before(end) && ctx.Err() == nil; {
+		if f.acks.Load() > before {
+			return true
+		}
+		pause(ctx, time.Millisecond)
+	}
+	return false
 }
 
 // giveBack makes room for messages that may not have arrived.
@@ -182,6 +194,7 @@ func (p *publisher) send(ctx context.Context, list []message) error {
 		}
 		switch {
 		case err == nil:
+			p.acks.Add(1)
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

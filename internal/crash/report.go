@@ -21,8 +21,6 @@ type Report struct {
 	Revisions int // answers mended after a deadline
 	Topics    []TopicReport
 	Wrong     Findings // what is wrong besides
-
-	asked, answered []time.Time // when sources and their first answers were appended
 }
 
 // TopicReport is the balance of one topic.
@@ -64,43 +62,48 @@ func (r *Report) Err() error {
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d sources, %d cut off while publishing, %d revisions\n", r.Sources, r.Unanswered, r.Revisions)
-	inFlow, progress := r.InFlow(), 0
-	for _, k := range r.Kills {
-		if k.Progress > 0 {
-			progress++
-		}
-	}
-	fmt.Fprintf(&b, "%d kills, %d of them with messages under way, %d after progress since the one before\n", len(r.Kills), inFlow, progress)
+	fmt.Fprintf(&b, "%d kills, %d of them in the flow\n", len(r.Kills), r.InFlow())
 	for _, t := range r.Topics {
 		fmt.Fprintf(&b, "  %-11s %v\n", t.Topic, t.Audit)
 	}
 	return b.String()
 }
 
-// InFlow is how many kills hit while messages were under way.
+// InFlow is how many kills hit a pipeline at work: it had written something
+// since the kill before, and was not done.
 func (r *Report) InFlow() int {
 	n := 0
 	for _, k := range r.Kills {
-		if k.Open > 0 {
+		if k.Open > 0 && k.Wrote > 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// timeKills finds out from the records' times what each kill interrupted.
-func (r *Report) timeKills() {
-	slices.SortFunc(r.asked, time.Time.Compare)
-	slices.SortFunc(r.answered, time.Time.Compare)
-	before := func(list []time.Time, t time.Time) int {
-		n, _ := slices.BinarySearchFunc(list, t, time.Time.Compare)
-		return n
+// tally notes when records were written.
+type tally struct {
+	kills                  []Kill
+	asked, answered, wrote []int // in each life: before the first kill, …, after the last
+}
+
+func newTally(kills []Kill) *tally {
+	n := len(kills) + 1
+	return &tally{kills, make([]int, n), make([]int, n), make([]int, n)}
+}
+
+// life is the number of kills before a moment.
+func (t *tally) life(at time.Time) int {
+	n, _ := slices.BinarySearchFunc(t.kills, at, func(k Kill, at time.Time) int { return k.At.Compare(at) })
+	return n
+}
+
+// result tells of each kill what it interrupted.
+func (t *tally) result() []Kill {
+	open := 0
+	for i := range t.kills {
+		open += t.asked[i] - t.answered[i]
+		t.kills[i].Open, t.kills[i].Wrote = open, t.wrote[i]
 	}
-	last := 0
-	for i := range r.Kills {
-		k := &r.Kills[i]
-		answered := before(r.answered, k.At)
-		k.Open = before(r.asked, k.At) - answered
-		k.Progress, last = answered-last, answered
-	}
+	return t.kills
 }
