@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,13 @@ import (
 var cluster *servers.Cluster
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() || os.Getenv("MILLRACE_LONG") == "" {
+		// Every step of the model is several calls of a server.
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
+	}
 	c, err := servers.Start(servers.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

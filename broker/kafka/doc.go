@@ -25,7 +25,9 @@
 //	queue.go      records that were fetched and not yet polled
 //	consumer.go   Poll, Rewind, Close
 //	settle.go     Settle
-//	transaction.go  a transaction on the wire
+//	transactions.go which settle is carried out by whom, and again
+//	producer.go   a transaction on the wire
+//	errors.go     which errors heal
 //
 // Not obvious:
 //

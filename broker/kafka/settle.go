@@ -71,6 +71,7 @@ func (c *consumer) settle(ctx context.Context, results []broker.Record) error {
 		return nil
 	}
 	c.pending = s
+	c.txn.runs.Add(1)
 	go c.txn.run(s)
 	took, err := c.outcome(ctx)
 	if !took && err == nil {

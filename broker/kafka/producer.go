@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// producer makes one transaction after the other under a transactional id.
+type producer struct {
+	t      *transactions
+	id     string
+	client *kgo.Client // nil: to be opened
+}
+
+// transact carries out a settle. Its error means that the settle did not take
+// place.
+func (p *producer) transact(s *settling) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	err := produce(p.t.life, p.client, fresh(s.results))
+	if err == nil {
+		err = p.move(s)
+	}
+	if err != nil {
+		p.abort()
+		return err
+	}
+	if err := p.client.EndTransaction(p.t.life, kgo.TryCommit); err != nil {
+		return p.findOut(s, err)
+	}
+	return nil
+}
+
+// fresh copies records that may have been given to a producer before, which
+// writes into them.
+func fresh(records []*kgo.Record) []*kgo.Record {
+	copies := make([]kgo.Record, len(records))
+	list := make([]*kgo.Record, len(records))
+	for i, r := range records {
+		copies[i] = kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers}
+		list[i] = &copies[i]
+	}
+	return list
+}
+
+// begin begins a transaction, with a new producer if there is none.
+func (p *producer) begin() error {
+	if p.client == nil {
+		client, err := p.open()
+		if err != nil {
+			return err
+		}
+		p.client = client
+	}
+	if err := p.client.BeginTransaction(); err != nil {
+		p.discard()
+		return fmt.Errorf("begin: %w", err)
+	}
+	return nil
+}
+
+// open opens a producer. When it gets its number from the coordinator, what an
+// earlier producer of the same id left open is aborted.
+func (p *producer) open() (*kgo.Client, error) {
+	limit := int32(p.t.b.batchBytes())
+	opts := []kgo.Opt{
+		kgo.TransactionalID(p.id),
+		kgo.TransactionTimeout(p.t.b.options.TransactionTimeout),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(limit),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(1 << 30), // the settle's records are in memory anyway
+		kgo.ConcurrentTransactionsBackoff(2e6),
+	}
+	if !p.t.b.implicit {
+		v := kversion.Stable()
+		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+		opts = append(opts, kgo.MaxVersions(v))
+	}
+	return p.t.b.newClient(opts...)
+}
+
+// move puts the group's positions into the transaction.
+func (p *producer) move(s *settling) error {
+	if len(s.moves) == 0 {
+		return nil
+	}
+	number, epoch, err := p.client.ProducerID(p.t.life)
+	if err != nil {
+		return err
+	}
+	if err := p.addGroup(number, epoch); err != nil {
+		return err
+	}
+	return p.t.m.asMember(p.t.life, func(ctx context.Context, id string, generation int32) error {
+		req, err := p.commitRequest(ctx, s)
+		if err != nil {
+			return err
+		}
+		req.ProducerID, req.ProducerEpoch = number, epoch
+		req.MemberID, req.Generation = id, generation
+		resp, err := req.RequestWith(ctx, p.client)
+		if err != nil {
+			return fmt.Errorf("move the group: %w", err)
+		}
+		for _, topic := range resp.Topics {
+			for _, part := range topic.Partitions {
+				if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
+					return fmt.Errorf("move the group in %s[%d]: %w", topic.Topic, part.Partition, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// addGroup tells the transaction's coordinator that the group's positions are
+// part of it. Newer servers find that out by themselves (KIP-890).
+func (p *producer) addGroup(number int64, epoch int16) error {
+	if p.t.b.implicit {
+		return nil
+	}
+	for try := 1; ; try++ {
+		req := kmsg.NewPtrAddOffsetsToTxnRequest()
+		req.TransactionalID, req.Group = p.id, p.t.m.group
+		req.ProducerID, req.ProducerEpoch = number, epoch
+		resp, err := req.RequestWith(p.t.life, p.client)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if !errors.Is(err, kerr.ConcurrentTransactions) {
+			return err
+		}
+		if err := sleep(p.t.life, backoff(try)); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *producer) commitRequest(ctx context.Context, s *settling) (*kmsg.TxnOffsetCommitRequest, error) {
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group = p.id, p.t.m.group
+	for _, name := range p.t.m.topics {
+		known, err := p.t.b.topics.get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		rt := kmsg.NewTxnOffsetCommitRequestTopic()
+		rt.Topic, rt.TopicID = known.name, known.id
+		for at, offset := range s.moves {
+			if at.Topic != name {
+				continue
+			}
+			rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.Metadata = at.Partition, offset, kmsg.StringPtr(s.note)
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		if len(rt.Partitions) > 0 {
+			req.Topics = append(req.Topics, rt)
+		}
+	}
+	return req, nil
+}
+
+// abort ends the transaction without effect.
+func (p *producer) abort() {
+	if p.t.life.Err() != nil {
+		return
+	}
+	err := p.client.AbortBufferedRecords(p.t.life)
+	if err == nil {
+		err = p.client.EndTransaction(p.t.life, kgo.TryAbort)
+	}
+	if err != nil {
+		p.discard() // the next producer aborts it
+	}
+}
+
+func (p *producer) discard() {
+	if p.client != nil {
+		p.client.Close()
+		p.client = nil
+	}
+}
+
+// findOut is for a transaction that may have been committed: the answer was lost
+// or makes no sense. A new producer makes the coordinator finish or abort it;
+// after that the group's positions tell, by the note.
+func (p *producer) findOut(s *settling, cause error) error {
+	p.discard()
+	for try := 1; ; try++ {
+		took, err := p.tookPlace(s)
+		if err == nil && took {
+			return nil
+		}
+		if err == nil {
+			return fmt.Errorf("commit: %w", cause)
+		}
+		p.discard()
+		p.t.b.options.Logger.Info("it is not known yet whether a settle took place", "group", p.t.m.group, "error", err)
+		if err := sleep(p.t.life, backoff(try)); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *producer) tookPlace(s *settling) (bool, error) {
+	client, err := p.open()
+	if err != nil {
+		return false, err
+	}
+	p.client = client
+	if _, _, err := client.ProducerID(p.t.life); err != nil {
+		return false, err
+	}
+	positions, err := p.t.b.committed(p.t.life, p.t.m.group, true)
+	if err != nil {
+		return false, err
+	}
+	for at := range s.moves {
+		return positions[at].note == s.note, nil
+	}
+	return false, nil
+}

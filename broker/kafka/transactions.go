@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// errAbandoned means that a settle did not take place and was not tried again
+// because nobody waits for it.
+var errAbandoned = errors.New("the settle did not take place")
+
+// transactions carries out settles, one at a time.
+//
+// A transaction is decided when its end is acknowledged, but a producer cannot
+// begin the next one until its markers are in all partitions, which takes about
+// as long again. So two producers take turns. What they do stays in order: one
+// begins when the other's is decided, and the coordinator keeps the latest of a
+// group's positions, whichever marker comes first.
+type transactions struct {
+	b    *Broker
+	m    *member
+	life context.Context
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	producers [2]producer
+	settles   int64 // numbers the notes and tells whose turn it is
+}
+
+func newTransactions(b *Broker, m *member) *transactions {
+	t := &transactions{b: b, m: m}
+	t.life, t.stop = context.WithCancel(context.Background())
+	name := m.group + "-" + strings.ToLower(rand.Text()[:12])
+	for i := range t.producers {
+		t.producers[i] = producer{t: t, id: fmt.Sprintf("%s-%d", name, i)}
+	}
+	return t
+}
+
+// run carries out a settle and tells the outcome. What fails in passing is tried
+// again, while somebody waits.
+func (t *transactions) run(s *settling) {
+	defer t.runs.Done()
+	defer close(s.done)
+	t.settles++
+	p := &t.producers[t.settles%2]
+	s.note = fmt.Sprintf("%s %d", p.id, t.settles)
+	for try := 1; ; try++ {
+		s.err = t.attempt(p, s)
+		if s.err == nil || errors.Is(s.err, broker.ErrFenced) || !heals(s.err) && !overtaken(s.err) {
+			return
+		}
+		t.b.options.Logger.Info("a settle failed and is tried again", "group", t.m.group, "error", s.err)
+		select {
+		case <-s.abandoned:
+			s.err = fmt.Errorf("%w: %w", errAbandoned, s.err)
+			return
+		default:
+		}
+		if err := sleep(t.life, backoff(try)); err != nil {
+			s.err = err
+			return
+		}
+	}
+}
+
+// attempt tries once. Its error means that the settle did not take place.
+func (t *transactions) attempt(p *producer, s *settling) error {
+	if len(s.results) == 0 {
+		return t.m.asMember(t.life, func(ctx context.Context, id string, generation int32) error {
+			return t.m.commit(ctx, id, generation, s.moves, s.note)
+		})
+	}
+	return p.transact(s)
+}
+
+// close ends what is under way. An open transaction is aborted by the
+// coordinator in its time.
+func (t *transactions) close() {
+	t.stop()
+	t.runs.Wait()
+	for i := range t.producers {
+		t.producers[i].discard()
+	}
+}
