@@ -23,6 +23,9 @@ const (
 	// A Publish beyond this size is split into several appends.
 	maxPublishBytes = 32 << 20
 
+	// Buffers of a commit are used again up to this size.
+	keptBytes = 4 << 20
+
 	// stickyRun is how many keyless records of a call go to one partition before
 	// the next one has its turn. Many in one entry are cheaper to store and read.
 	stickyRun = 128
@@ -103,10 +106,11 @@ func (b *Broker) commit(records []broker.Record, positions []position, settled f
 		return err
 	}
 	a.encode(records)
+	a.pack()
 	if err := b.space.check(a.bytes + int64(64*len(positions))); err != nil {
 		return err
 	}
-	batch := b.db.NewBatch()
+	batch := b.db.NewBatchWithSize(a.batchLen(positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
 	if err := a.apply(b, batch, positions); err != nil {
 		return err
 	}
@@ -130,13 +134,23 @@ func (a *appender) reveal() {
 type appender struct {
 	topics  []route
 	slots   []slot
-	slotOf  []int32 // of each record
-	order   []int32 // records, by slot
-	entries []entry // by slot; base and time are not known before apply
-	locks   []int32 // slots in the order of locking
+	slotOf  []int32   // of each record
+	order   []int32   // records, by slot
+	entries []pending // by slot
+	packed  []byte    // the compressed records of entries
+	locks   []int32   // slots in the order of locking
 	key     []byte
-	bytes   int64
+	bytes   int64 // of the entries as they are stored
 }
+
+// pending is an entry of the commit. Its base and time are not known before apply.
+type pending struct {
+	entry
+	codec  recordbatch.Codec
+	stored []byte // its records as they are stored
+}
+
+func (e *pending) storedLen() int { return recordbatch.HeaderLen + len(e.stored) }
 
 // route is a topic of the commit.
 type route struct {
@@ -157,8 +171,11 @@ type slot struct {
 func (a *appender) reset() {
 	clear(a.topics)
 	clear(a.slots)
-	clear(a.entries) // their bytes are kept by others, not by this
+	clear(a.entries) // their records are kept by others, not by this
 	a.topics, a.slots, a.entries = a.topics[:0], a.slots[:0], a.entries[:0]
+	if a.packed = a.packed[:0]; cap(a.packed) > keptBytes {
+		a.packed = nil
+	}
 	a.bytes = 0
 }
 
@@ -232,13 +249,13 @@ func (to *route) partition(r *broker.Record) int32 {
 	return to.sticky
 }
 
-// encode makes the entries, complete but for their headers.
+// encode makes the entries' records.
 func (a *appender) encode(records []broker.Record) {
 	order := a.order
 	for i := range a.slots {
 		s := &a.slots[i]
 		for mine := order[:s.records]; len(mine) > 0; {
-			n, size := 0, recordbatch.HeaderLen
+			n, size := 0, 0
 			for ; n < len(mine); n++ {
 				l := recordbatch.RecordLen(n, &records[mine[n]])
 				if n > 0 && size+l > maxEntryBytes {
@@ -246,17 +263,40 @@ func (a *appender) encode(records []broker.Record) {
 				}
 				size += l
 			}
-			data := make([]byte, recordbatch.HeaderLen, size)
+			encoded := make([]byte, 0, size)
 			for delta, r := range mine[:n] {
-				data = recordbatch.AppendRecord(data, delta, &records[r])
+				encoded = recordbatch.AppendRecord(encoded, delta, &records[r])
 			}
-			a.entries = append(a.entries, entry{count: int32(n), data: data})
-			a.bytes += int64(size)
+			a.entries = append(a.entries, pending{entry: entry{count: int32(n), records: encoded}})
 			s.entries++
 			mine = mine[n:]
 		}
 		order = order[s.records:]
 	}
+}
+
+// pack makes of each entry's records what is stored.
+func (a *appender) pack() {
+	entries := a.entries
+	for i := range a.slots {
+		s := &a.slots[i]
+		for j := range entries[:s.entries] {
+			e := &entries[j]
+			e.codec, e.stored, a.packed = s.p.topic.packing.pack(a.packed, e.records)
+			a.bytes += int64(e.storedLen())
+		}
+		entries = entries[s.entries:]
+	}
+}
+
+// batchLen is about how many bytes the Pebble batch takes.
+func (a *appender) batchLen(positions []position) int {
+	const perSet = 1 + 2*binary.MaxVarintLen32
+	n := 64 + len(a.entries)*(logKeyLen+perSet) + int(a.bytes)
+	for _, at := range positions {
+		n += len(at.group) + 24 + perSet
+	}
+	return n
 }
 
 // apply assigns offsets and gives everything to Pebble, under the locks of the
@@ -273,10 +313,11 @@ func (a *appender) apply(b *Broker, batch *pebble.Batch, positions []position) e
 	entries := a.entries
 	for i := range a.slots {
 		s := &a.slots[i]
-		for _, e := range entries[:s.entries] {
+		for j := range entries[:s.entries] {
+			e := &entries[j]
 			s.p.next = e.end()
-			s.p.size += int64(len(e.data))
-			b.tail.add(s.p, e)
+			s.p.size += int64(e.storedLen())
+			b.tail.add(s.p, e.entry)
 		}
 		s.end = s.p.next
 		entries = entries[s.entries:]
@@ -293,13 +334,15 @@ func (a *appender) build(now int64, batch *pebble.Batch, positions []position) e
 		for j := range entries[:s.entries] {
 			e := &entries[j]
 			e.base, e.time = next, now
-			recordbatch.Finish(e.data, e.base, int(e.count), now/1e6)
-			a.key = logKey{next, now, size}.append(append(a.key[:0], s.p.prefix...))
-			if err := batch.Set(a.key, e.data, nil); err != nil {
+			op := batch.SetDeferred(logKeyLen, e.storedLen())
+			logKey{next, now, size}.append(append(op.Key[:0], s.p.prefix...))
+			copy(op.Value[recordbatch.HeaderLen:], e.stored)
+			recordbatch.Finish(op.Value, e.codec, e.base, int(e.count), now/1e6)
+			if err := op.Finish(); err != nil {
 				return err
 			}
 			next += int64(e.count)
-			size += int64(len(e.data))
+			size += int64(len(op.Value))
 		}
 		entries = entries[s.entries:]
 	}

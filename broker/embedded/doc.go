@@ -23,7 +23,9 @@
 // partition's log before it; so times and sizes are found by binary search over
 // keys, without reading values, and no index is kept. Where a partition starts
 // and ends follows from its first and last entry. Values live apart from the
-// keys in Pebble's blob files and are not rewritten by compactions.
+// keys in Pebble's blob files and are not rewritten by compactions. They are
+// compressed where that takes less time than writing them (packing.go); what is
+// in memory for readers at the tail is not.
 //
 // # Durability and order
 //

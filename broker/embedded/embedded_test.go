@@ -142,27 +142,31 @@ func TestReadingBehindTheTailGivesTheSame(t *testing.T) {
 }
 
 func TestADamagedEntryIsAnErrorThatSaysWhere(t *testing.T) {
-	b := newTestDisk().open(t, Options{CacheBytes: 1})
-	createTopic(t, b, "t", 1)
-	publish(t, b, "t", "first", "second")
-	p := b.topics["t"].partitions[0]
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
-	if err != nil {
-		t.Fatal(err)
-	}
-	it.Last()
-	key := append([]byte(nil), it.Key()...)
-	value := append([]byte(nil), it.Value()...)
-	if err := it.Close(); err != nil {
-		t.Fatal(err)
-	}
-	value[len(value)-2] ^= 1
-	if err := b.db.Set(key, value, pebble.Sync); err != nil {
-		t.Fatal(err)
-	}
-	_, err = readAll(b, "t", broker.Start())
-	if !errors.Is(err, recordbatch.ErrCorrupt) || !strings.Contains(err.Error(), "t[0]: the entry at offset 1") {
-		t.Errorf("reading gives %v", err)
+	for name, second := range map[string]string{"plain": "second", "compressed": strings.Repeat("second ", 1000)} {
+		t.Run(name, func(t *testing.T) {
+			b := newTestDisk().open(t, Options{CacheBytes: 1})
+			createTopic(t, b, "t", 1)
+			publish(t, b, "t", "first", second)
+			p := b.topics["t"].partitions[0]
+			it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			it.Last()
+			key := append([]byte(nil), it.Key()...)
+			value := append([]byte(nil), it.Value()...)
+			if err := it.Close(); err != nil {
+				t.Fatal(err)
+			}
+			value[len(value)-2] ^= 1
+			if err := b.db.Set(key, value, pebble.Sync); err != nil {
+				t.Fatal(err)
+			}
+			_, err = readAll(b, "t", broker.Start())
+			if !errors.Is(err, recordbatch.ErrCorrupt) || !strings.Contains(err.Error(), "t[0]: the entry at offset 1") {
+				t.Errorf("reading gives %v", err)
+			}
+		})
 	}
 }
 

@@ -61,13 +61,9 @@ func (c *cursor) ready(b *Broker) (bool, error) {
 			return false, err
 		}
 	}
-	e := c.ahead[c.at]
+	e := &c.ahead[c.at]
 	c.at++
-	h, err := recordbatch.ParseHeader(e.data) // the sum was checked or just made
-	if err != nil {
-		return false, err
-	}
-	c.records = recordbatch.NewReader(e.data, h)
+	c.records = recordbatch.NewReader(e.records, e.base, int(e.count))
 	c.time = e.time
 	c.next = max(c.next, e.base) // there may be a gap where records were deleted
 	if err := c.records.Skip(int(c.next - e.base)); err != nil {

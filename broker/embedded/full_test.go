@@ -5,6 +5,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,6 +20,7 @@ import (
 func fill(t *testing.T, b *Broker) (records int64) {
 	t.Helper()
 	value := make([]byte, 64<<10)
+	rand.NewChaCha8([32]byte{}).Read(value) // what can be compressed would take less room
 	for range 1 << 20 {
 		err := b.Publish(context.Background(), broker.Record{Topic: "t", Value: value})
 		if errors.Is(err, broker.ErrFull) {

@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"bytes"
 	"fmt"
 	"sort"
 	"time"
@@ -15,7 +14,7 @@ import (
 )
 
 // readEntry reads the entry that the iterator is at, verifies it, and returns it
-// with the number of bytes in the log before it.
+// with the number of bytes in the log up to its end.
 func readEntry(it *pebble.Iterator) (entry, int64, error) {
 	key, err := parseLogKey(it.Key())
 	if err != nil {
@@ -25,15 +24,18 @@ func readEntry(it *pebble.Iterator) (entry, int64, error) {
 	if err != nil {
 		return entry{}, 0, fmt.Errorf("read the entry at offset %d: %w", key.base, err)
 	}
-	data := bytes.Clone(value)
-	h, err := recordbatch.Parse(data)
+	h, err := recordbatch.Parse(value)
 	if err != nil {
 		return entry{}, 0, fmt.Errorf("the entry at offset %d: %w", key.base, err)
 	}
 	if h.BaseOffset != key.base {
 		return entry{}, 0, fmt.Errorf("the entry at offset %d says %d: %w", key.base, h.BaseOffset, recordbatch.ErrCorrupt)
 	}
-	return entry{base: key.base, time: key.time, count: h.Count, data: data}, key.size, nil
+	records, err := recordbatch.AppendRecords(nil, value, h)
+	if err != nil {
+		return entry{}, 0, fmt.Errorf("the entry at offset %d: %w", key.base, err)
+	}
+	return entry{base: key.base, time: key.time, count: h.Count, records: records}, key.size + int64(len(value)), nil
 }
 
 // readStored appends to dst entries from Pebble, from the one that has the
@@ -65,7 +67,7 @@ func (b *Broker) readStored(dst []entry, p *partition, offset, end int64, max, m
 			continue
 		}
 		dst = append(dst, e)
-		size += len(e.data)
+		size += len(e.records)
 	}
 	if err := it.Error(); err != nil {
 		return dst, fmt.Errorf("read %s: %w", p, err)

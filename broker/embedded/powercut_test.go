@@ -19,6 +19,7 @@ import (
 const (
 	cutPublishers = 3
 	cutPartitions = 2
+	roundsPerDisk = 3
 )
 
 // cuts is how often the power is cut.
@@ -36,18 +37,18 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 
 func TestAPowerCutWithOSDurabilityLeavesAConsistentPrefix(t *testing.T) {
 	t.Parallel()
-	cutAgainAndAgain(t, OS, cuts(80))
+	cutAgainAndAgain(t, OS, cuts(81))
 }
 
 // cutAgainAndAgain runs publishers and consumers, cuts the power in the middle,
-// opens what is left and checks it; every five rounds on a new disk.
+// opens what is left and checks it; every four rounds on a new disk.
 func cutAgainAndAgain(t *testing.T, d Durability, rounds int) {
 	var lost int
-	for first := 0; first < rounds && !t.Failed(); first += 5 {
+	for first := 0; first < rounds && !t.Failed(); first += roundsPerDisk {
 		seed := uint64(first + int(d)*1_000_003)
 		rng := rand.New(rand.NewPCG(seed, 7))
 		run := &cutRun{t: t, rng: rng, disk: newTestDisk(), options: Options{Durability: d, Logger: quiet, CacheBytes: 64 << 10}}
-		for round := range 5 {
+		for round := range roundsPerDisk {
 			run.round(first + round)
 			if t.Failed() {
 				t.Logf("the seed of this run was %d", seed)
@@ -91,7 +92,7 @@ func (r *cutRun) round(number int) {
 	}
 
 	var acks atomic.Int64
-	at := 5 + r.rng.Int64N(80)
+	at := 4 + r.rng.Int64N(32)
 	percent := r.rng.IntN(101)
 	var after *testDisk
 	ack := func() {
@@ -100,10 +101,11 @@ func (r *cutRun) round(number int) {
 		}
 	}
 	var group sync.WaitGroup
+	padding := paddings[r.rng.IntN(len(paddings))]
 	for p := range cutPublishers {
 		r.acked[p] = 0
 		rng := rand.New(rand.NewPCG(uint64(number), uint64(p)))
-		group.Go(func() { r.publish(b, p, rng, ack) })
+		group.Go(func() { r.publish(b, p, rng, padding, ack) })
 	}
 	for m := range cutPartitions {
 		rng := rand.New(rand.NewPCG(uint64(number), uint64(100+m)))
@@ -116,15 +118,23 @@ func (r *cutRun) round(number int) {
 	r.check()
 }
 
+// paddings make the values of a round longer: so much that logs are ended and
+// tables made in its middle, with what is compressed, or little.
+var paddings = func() [][]byte {
+	noise := make([]byte, 8_000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	return [][]byte{noise, noise[:500], make([]byte, 3000)}
+}()
+
 // publish appends calls of some records each, over the partitions. The value
 // says of which call it is and how many records that has.
-func (r *cutRun) publish(b *Broker, publisher int, rng *rand.Rand, ack func()) {
+func (r *cutRun) publish(b *Broker, publisher int, rng *rand.Rand, padding []byte, ack func()) {
 	for call := 0; ; call++ {
 		n := 1 + rng.IntN(6)
 		records := make([]broker.Record, n)
 		for i := range records {
 			value := fmt.Appendf(nil, "%d %d %d %d", r.number, publisher, call, n)
-			value = append(value, make([]byte, rng.IntN(3000))...)
+			value = append(value, padding[:rng.IntN(len(padding))]...)
 			records[i] = broker.Record{Topic: "in", Pinned: true, Partition: int32(rng.IntN(cutPartitions)), Value: value}
 		}
 		if b.Publish(context.Background(), records...) != nil {

@@ -9,10 +9,10 @@ import (
 
 // entry is one append in a partition's log. Its bytes never change.
 type entry struct {
-	base  int64
-	time  int64 // nanoseconds since 1970
-	count int32
-	data  []byte // a record batch
+	base    int64
+	time    int64 // nanoseconds since 1970
+	count   int32
+	records []byte // of a record batch, not compressed
 }
 
 func (e *entry) end() int64 { return e.base + int64(e.count) }
@@ -47,7 +47,7 @@ func (t *tail) add(p *partition, e entry) {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	size := int64(len(e.data)) + entryOverhead
+	size := int64(len(e.records)) + entryOverhead
 	t.push(tailItem{p, size})
 	t.used += size
 	for t.used > t.budget && t.n > 0 {
@@ -98,7 +98,7 @@ func (p *partition) recentFrom(dst []entry, offset, end int64, max, maxBytes int
 	i := sort.Search(len(p.recent), func(i int) bool { return p.recent[i].end() > offset })
 	for ; i < len(p.recent) && p.recent[i].base < end && len(dst) < max && maxBytes > 0; i++ {
 		dst = append(dst, p.recent[i])
-		maxBytes -= len(p.recent[i].data)
+		maxBytes -= len(p.recent[i].records)
 	}
 	return dst, true
 }

@@ -27,6 +27,7 @@ type topic struct {
 	partitions []*partition
 	retention  atomic.Pointer[retention]
 	keyless    atomic.Uint32 // counts the turns of keyless records
+	packing    packing
 }
 
 type retention struct {
@@ -298,7 +299,7 @@ func (b *Broker) recoverPartition(p *partition) error {
 		return err
 	}
 	b.clock.observe(e.time)
-	p.next, p.size = e.end(), size+int64(len(e.data))
+	p.next, p.size = e.end(), size
 	p.visible.Store(p.next)
 	it.First()
 	first, err := parseLogKey(it.Key())

@@ -9,10 +9,12 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
@@ -36,9 +38,10 @@ func (r SettleResult) Ratio() float64 { return r.Loop / r.Bare }
 
 // Settle measures for about the time d how fast one consumer polls 256 records
 // of 200 bytes and settles as many results, fsynced, against a loop on Pebble
-// alone that reads 256 records, writes 256 and a position, and syncs. The two
-// take turns of 100 ms, so that the machine's moods meet both. Their data is
-// left in dir.
+// alone that reads 256 records, writes 256 and a position, and syncs. The values
+// are random bytes, which nobody can compress, and Pebble is set up alike for
+// both. The two take turns of 100 ms, so that the machine's moods meet both.
+// Their data is left in dir.
 func Settle(ctx context.Context, dir string, d time.Duration) (SettleResult, error) {
 	bare, err := newBareLoop(filepath.Join(dir, "bare"))
 	if err != nil {
@@ -83,6 +86,17 @@ func turn(ctx context.Context, step func(context.Context) error, steps *int, spe
 	return nil
 }
 
+// settleValues are the values of a batch, the same for both loops and each run.
+func settleValues() [][]byte {
+	random := rand.NewChaCha8([32]byte{1})
+	values := make([][]byte, settleBatch)
+	for i := range values {
+		values[i] = make([]byte, settleRecord)
+		random.Read(values[i]) // never fails
+	}
+	return values
+}
+
 // bareLoop is the limit: each batch is a value of records with a length before
 // each. It reads a batch, copies every record into a new value and writes it
 // with its position. What it writes is what it reads some steps later.
@@ -93,20 +107,28 @@ type bareLoop struct {
 }
 
 func newBareLoop(dir string) (*bareLoop, error) {
-	db, err := pebble.Open(dir, &pebble.Options{
-		FormatMajorVersion: pebble.FormatNewest,
+	o := &pebble.Options{
+		FormatMajorVersion: pebble.FormatValueSeparation,
 		MemTableSize:       32 << 20, MemTableStopWritesThreshold: 4,
 		L0StopWritesThreshold: 64,
+		BytesPerSync:          1 << 20,
 		Logger:                silent{},
-	})
+	}
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 512, MaxBlobReferenceDepth: 32, TargetGarbageRatio: 0.3}
+	}
+	db, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
 	b := &bareLoop{db: db}
 	var value []byte
-	for range settleBatch {
+	for _, v := range settleValues() {
 		value = binary.AppendUvarint(value, settleRecord)
-		value = append(value, make([]byte, settleRecord)...)
+		value = append(value, v...)
 	}
 	for i := range uint64(settleAhead) {
 		if err := db.Set(bareKey(i), value, pebble.Sync); err != nil {
@@ -184,8 +206,8 @@ func (l *settleLoop) begin(ctx context.Context) (err error) {
 	if err := l.b.CreateTopics(ctx, broker.Topic{Name: topic, Partitions: 1}); err != nil {
 		return err
 	}
-	for range settleBatch {
-		l.results = append(l.results, broker.Record{Topic: topic, Pinned: true, Value: make([]byte, settleRecord)})
+	for _, v := range settleValues() {
+		l.results = append(l.results, broker.Record{Topic: topic, Pinned: true, Value: v})
 	}
 	for range settleAhead {
 		if err := l.b.Publish(ctx, l.results...); err != nil {

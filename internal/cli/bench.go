@@ -165,7 +165,7 @@ func benchSettle(ctx context.Context, r *benchRun) ([]finding, error) {
 	result, err := bench.Settle(ctx, filepath.Join(r.dir, "settle"), r.long)
 	return []finding{
 		{Name: "Pebble alone", Value: result.Bare, Unit: "records/s"},
-		{Name: "settle loop", Value: result.Loop, Unit: "records/s", Note: "200 bytes, batches of 256, fsync"},
+		{Name: "settle loop", Value: result.Loop, Unit: "records/s", Note: "200 random bytes, batches of 256, fsync"},
 		{Name: "settle loop / Pebble alone", Value: result.Ratio(), Unit: "ratio", Aim: 0.6},
 	}, err
 }

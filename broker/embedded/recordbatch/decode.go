@@ -18,10 +18,10 @@ type Reader struct {
 	left  int
 }
 
-// NewReader reads a batch whose header was parsed. The bytes must not change as
-// long as a record that was read is in use.
-func NewReader(batch []byte, h Header) Reader {
-	return Reader{rest: batch[HeaderLen:], next: h.BaseOffset, left: int(h.Count)}
+// NewReader reads the records of a batch, of which the first has the offset
+// base. The bytes must not change as long as a record that was read is in use.
+func NewReader(records []byte, base int64, count int) Reader {
+	return Reader{rest: records, next: base, left: count}
 }
 
 // Left is the number of records that were not read yet.

@@ -10,9 +10,9 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// A batch is made in four steps, so that nothing is allocated but its bytes:
-// add up [RecordLen], reserve HeaderLen and the sum, [AppendRecord] each record
-// after the header, and [Finish].
+// A batch is made in steps, so that nothing is allocated but its bytes: add up
+// [RecordLen] and reserve the sum, [AppendRecord] each record, perhaps compress
+// them with [AppendCompressed], put them behind HeaderLen bytes, and [Finish].
 
 // RecordLen is the number of bytes that AppendRecord adds for the record.
 // Delta is its place in the batch, from 0.
@@ -43,14 +43,15 @@ func AppendRecord(dst []byte, delta int, r *broker.Record) []byte {
 }
 
 // Finish fills in the header of a batch of count records, whose first HeaderLen
-// bytes were left for it, and the checksum. Millis is the batch's time.
-func Finish(batch []byte, base int64, count int, millis int64) {
+// bytes were left for it, and the checksum. Codec is how the bytes behind it are
+// compressed; millis is the batch's time.
+func Finish(batch []byte, codec Codec, base int64, count int, millis int64) {
 	be := binary.BigEndian
 	be.PutUint64(batch, uint64(base))
 	be.PutUint32(batch[posLength:], uint32(len(batch)-posEpoch))
 	be.PutUint32(batch[posEpoch:], 0)
 	batch[posMagic] = magic
-	be.PutUint16(batch[posAttributes:], attrAppendTime)
+	be.PutUint16(batch[posAttributes:], attrAppendTime|uint16(codec))
 	be.PutUint32(batch[posLastDelta:], uint32(count-1))
 	be.PutUint64(batch[posBaseTime:], uint64(millis))
 	be.PutUint64(batch[posMaxTime:], uint64(millis))

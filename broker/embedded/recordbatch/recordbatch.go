@@ -19,8 +19,9 @@
 //	        (keyLength v | key | valueLength v | value)…
 //
 // The checksum is CRC-32C over everything that follows it, so the base offset
-// can be set last. Millrace writes no compression and one time per batch, marked
-// as the log's append time; compressed batches are refused when read.
+// can be set last. Millrace writes one time per batch, marked as the log's append
+// time. The records are plain or compressed with Snappy in its raw form, which
+// the clients of Kafka read; batches with another compression are refused.
 package recordbatch
 
 import (
@@ -72,14 +73,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Header is what is said of a batch as a whole.
 type Header struct {
 	BaseOffset int64 // offset of the first record
+	Codec      Codec // how its records are compressed
 	Count      int32 // number of records, at least one
 	MaxTime    int64 // milliseconds since 1970, UTC
 }
 
 // Parse checks the framing and the checksum of a batch and returns its header.
-// The batch must fill b. Errors match [ErrCorrupt].
+// The batch must fill b. Its records come from [AppendRecords]. Errors match
+// [ErrCorrupt].
 func Parse(b []byte) (Header, error) {
-	h, err := ParseHeader(b)
+	h, err := parseHeader(b)
 	if err != nil {
 		return Header{}, err
 	}
@@ -89,8 +92,7 @@ func Parse(b []byte) (Header, error) {
 	return h, nil
 }
 
-// ParseHeader is [Parse] without the checksum, for bytes that were just made.
-func ParseHeader(b []byte) (Header, error) {
+func parseHeader(b []byte) (Header, error) {
 	if len(b) < HeaderLen {
 		return Header{}, corrupt("%d bytes are shorter than a header of %d", len(b), HeaderLen)
 	}
@@ -101,21 +103,18 @@ func ParseHeader(b []byte) (Header, error) {
 		return Header{}, corrupt("version %d, want %d", b[posMagic], magic)
 	}
 	attributes := binary.BigEndian.Uint16(b[posAttributes:])
-	if attributes&(attrCompression|attrControl) != 0 {
-		return Header{}, corrupt("attributes %#x: compressed and control batches are not supported", attributes)
+	codec := Codec(attributes & attrCompression)
+	if codec != None && codec != Snappy || attributes&attrControl != 0 {
+		return Header{}, corrupt("attributes %#x: control batches and compression other than Snappy are not supported", attributes)
 	}
 	h := Header{
 		BaseOffset: int64(binary.BigEndian.Uint64(b)),
+		Codec:      codec,
 		Count:      int32(binary.BigEndian.Uint32(b[posCount:])),
 		MaxTime:    int64(binary.BigEndian.Uint64(b[posMaxTime:])),
 	}
 	if last := int32(binary.BigEndian.Uint32(b[posLastDelta:])); h.Count < 1 || last != h.Count-1 {
 		return Header{}, corrupt("%d records, the last has delta %d", h.Count, last)
-	}
-	// The smallest record has seven bytes; a count that cannot be is found here
-	// so that nobody reserves memory for it.
-	if int64(h.Count)*7 > int64(len(b)-HeaderLen) {
-		return Header{}, corrupt("%d records do not fit in %d bytes", h.Count, len(b)-HeaderLen)
 	}
 	if h.BaseOffset < 0 || h.BaseOffset > math.MaxInt64-int64(h.Count) {
 		return Header{}, corrupt("base offset %d", h.BaseOffset)
