@@ -66,7 +66,8 @@ func testLogger() *slog.Logger {
 
 // clients are those that a test has opened, so that a restart can cut them off.
 type clients struct {
-	url string
+	url     string
+	options Options
 
 	mu   sync.Mutex
 	list []*Broker
@@ -75,12 +76,9 @@ type clients struct {
 func (c *clients) open(t testing.TB) broker.Broker {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, err := Open(ctx, c.url, conformanceOptions)
-	for try := 1; err != nil; try++ { // it may be starting
-		if sleep(ctx, backoff(try)) != nil {
-			t.Fatal(err)
-		}
-		b, err = Open(ctx, c.url, conformanceOptions)
+	b, err := Open(ctx, c.url, c.options)
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
 	c.mu.Lock()
@@ -102,20 +100,27 @@ func (c *clients) close() {
 	wg.Wait()
 }
 
+// newHarness reaches a cluster of which a restart kills one node after the
+// other.
+func newHarness(cluster *servers.Cluster, o Options) *brokertest.Harness {
+	c := &clients{url: cluster.URL(), options: o}
+	next := 0
+	return &brokertest.Harness{
+		Open: c.open,
+		Restart: func(t testing.TB) {
+			node := cluster.Nodes[next%len(cluster.Nodes)]
+			next++
+			node.Kill()
+			c.close()
+			if err := node.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		HandoverTimeout: o.HandoverTimeout,
+		MaxRecordBytes:  o.MaxRecordBytes,
+	}
+}
+
 func TestConformance(t *testing.T) {
-	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
-		c := &clients{url: cluster.URL()}
-		return &brokertest.Harness{
-			Open: c.open,
-			Restart: func(t testing.TB) {
-				cluster.Nodes[0].Kill()
-				c.close()
-				if err := cluster.Nodes[0].Restart(); err != nil {
-					t.Fatal(err)
-				}
-			},
-			HandoverTimeout: conformanceOptions.HandoverTimeout,
-			MaxRecordBytes:  conformanceOptions.MaxRecordBytes,
-		}
-	})
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness { return newHarness(cluster, conformanceOptions) })
 }

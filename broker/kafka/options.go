@@ -51,6 +51,8 @@ type Options struct {
 	// readers of the same partitions.
 	TransactionTimeout time.Duration
 
+	dial func(ctx context.Context, network, addr string) (net.Conn, error) // tests cut a client off
+
 	// Logger gets what goes wrong and comes right by itself; nil means
 	// slog.Default.
 	Logger *slog.Logger
@@ -284,6 +286,9 @@ func (b *Broker) newClient(more ...kgo.Opt) (*kgo.Client, error) {
 	}
 	if b.address.sasl != nil {
 		opts = append(opts, kgo.SASL(b.address.sasl))
+	}
+	if b.options.dial != nil {
+		opts = append(opts, kgo.Dialer(b.options.dial))
 	}
 	return kgo.NewClient(append(opts, more...)...)
 }

@@ -9,10 +9,10 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +37,14 @@ type Options struct {
 	// Advertise tells clients another address of a node, such as a proxy's. It
 	// is called once for each node before any is started.
 	Advertise func(node int, addr string) string
+
+	// Protocol is what clients speak: "" or "PLAINTEXT", "SSL", "SASL_PLAINTEXT"
+	// or "SASL_SSL". Its settings are in Properties, with the prefix
+	// "listener.name.clients.".
+	Protocol string
+
+	// Scram are the passwords of users, for both SCRAM mechanisms.
+	Scram map[string]string
 
 	// Properties are added to server.properties of each node.
 	Properties map[string]string
@@ -122,7 +130,7 @@ func (c *Cluster) start(o Options) error {
 		c.Nodes = append(c.Nodes, n)
 	}
 	for _, n := range c.Nodes {
-		if err := n.format(c.properties(n, o.Properties)); err != nil {
+		if err := n.format(c.properties(n, o), o.Scram); err != nil {
 			return err
 		}
 		if err := n.launch(); err != nil {
@@ -134,7 +142,7 @@ func (c *Cluster) start(o Options) error {
 
 // properties is a node's server.properties: what starts and ends quickly and
 // needs little.
-func (c *Cluster) properties(n *Node, extra map[string]string) string {
+func (c *Cluster) properties(n *Node, o Options) string {
 	var voters []string
 	for _, m := range c.Nodes {
 		voters = append(voters, fmt.Sprintf("%d@%s", m.id, m.controller))
@@ -146,9 +154,9 @@ func (c *Cluster) properties(n *Node, extra map[string]string) string {
 		"controller.quorum.voters":                 strings.Join(voters, ","),
 		"controller.listener.names":                "CONTROLLER",
 		"inter.broker.listener.name":               "INTERNAL",
-		"listeners":                                fmt.Sprintf("PLAINTEXT://%s,INTERNAL://%s,CONTROLLER://%s", n.addr, n.internal, n.controller),
-		"advertised.listeners":                     fmt.Sprintf("PLAINTEXT://%s,INTERNAL://%s", n.advertised, n.internal),
-		"listener.security.protocol.map":           "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listeners":                                fmt.Sprintf("CLIENTS://%s,INTERNAL://%s,CONTROLLER://%s", n.addr, n.internal, n.controller),
+		"advertised.listeners":                     fmt.Sprintf("CLIENTS://%s,INTERNAL://%s", n.advertised, n.internal),
+		"listener.security.protocol.map":           "CLIENTS:" + cmp.Or(o.Protocol, "PLAINTEXT") + ",INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"log.dirs":                                 filepath.Join(n.dir, "data"),
 		"auto.create.topics.enable":                "false",
 		"default.replication.factor":               fmt.Sprint(replicas),
@@ -180,7 +188,7 @@ func (c *Cluster) properties(n *Node, extra map[string]string) string {
 		"controlled.shutdown.enable":                                  "false",
 		"log.initial.task.delay.ms":                                   "100",
 	}
-	for k, v := range extra {
+	for k, v := range o.Properties {
 		p[k] = v
 	}
 	var b strings.Builder
@@ -202,8 +210,8 @@ func (c *Cluster) Addrs() string {
 // URL is the cluster's address as a pipeline file has it.
 func (c *Cluster) URL() string { return "kafka://" + c.Addrs() }
 
-// WaitReady waits until every running node knows of all of them. It asks them
-// directly, not through the advertised addresses.
+// WaitReady waits until every node knows of all of them. It asks where they talk
+// to each other.
 func (c *Cluster) WaitReady(atMost time.Duration) error {
 	deadline := time.Now().Add(atMost)
 	for _, n := range c.Nodes {
@@ -223,12 +231,7 @@ func (c *Cluster) WaitReady(atMost time.Duration) error {
 }
 
 func (c *Cluster) ready(n *Node) error {
-	conn, err := net.DialTimeout("tcp", n.addr, time.Second)
-	if err != nil {
-		return err
-	}
-	conn.Close()
-	client, err := kgo.NewClient(kgo.SeedBrokers(n.addr), kgo.RetryTimeout(time.Second))
+	client, err := kgo.NewClient(kgo.SeedBrokers(n.internal), kgo.RetryTimeout(time.Second))
 	if err != nil {
 		return err
 	}

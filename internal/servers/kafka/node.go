@@ -65,13 +65,24 @@ func (n *Node) java(class string, args ...string) *exec.Cmd {
 	return exec.Command("java", args...)
 }
 
+// Tool returns a command of Kafka's own tools, to be run by the caller.
+func (c *Cluster) Tool(class string, args ...string) *exec.Cmd {
+	return c.Nodes[0].java(class, args...)
+}
+
 // format writes the node's settings and prepares its data folder.
-func (n *Node) format(properties string) error {
+func (n *Node) format(properties string, scram map[string]string) error {
 	file := filepath.Join(n.dir, "server.properties")
 	if err := os.WriteFile(file, []byte(properties), 0o644); err != nil {
 		return err
 	}
-	out, err := n.java("kafka.tools.StorageTool", "format", "--cluster-id", n.c.id, "--config", file).CombinedOutput()
+	args := []string{"format", "--cluster-id", n.c.id, "--config", file}
+	for user, password := range scram {
+		for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
+			args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", mechanism, user, password))
+		}
+	}
+	out, err := n.java("kafka.tools.StorageTool", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", n.id, err, out)
 	}

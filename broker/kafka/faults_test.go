@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/brokertest"
+	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
+)
+
+// desk is a topic, a topic of answers, and the client that looks at them.
+type desk struct {
+	t       *testing.T
+	b       *Broker
+	in, out string
+	group   string
+}
+
+func newDesk(t *testing.T, url string, partitions int) *desk {
+	t.Helper()
+	suffix := strings.ToLower(rand.Text()[:10])
+	d := &desk{t: t, b: open(t, url, conformanceOptions), in: "in." + suffix, out: "out." + suffix, group: "g." + suffix}
+	err := d.b.CreateTopics(t.Context(),
+		broker.Topic{Name: d.in, Partitions: partitions}, broker.Topic{Name: d.out, Partitions: partitions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func open(t *testing.T, url string, o Options) *Broker {
+	t.Helper()
+	b, err := Open(t.Context(), url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func (d *desk) publish(values ...string) {
+	d.t.Helper()
+	var records []broker.Record
+	for _, v := range values {
+		records = append(records, broker.Record{Topic: d.in, Pinned: true, Value: []byte(v)})
+	}
+	if err := d.b.Publish(d.t.Context(), records...); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) join(b *Broker) broker.Consumer {
+	d.t.Helper()
+	c, err := b.Join(d.t.Context(), d.group, broker.Start(), d.in)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		c.Close(ctx)
+	})
+	return c
+}
+
+func (d *desk) poll(c broker.Consumer) []broker.Record {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
+	defer cancel()
+	records, err := c.Poll(ctx, broker.Want{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return records
+}
+
+func (d *desk) answers(records []broker.Record) []broker.Record {
+	var results []broker.Record
+	for _, r := range records {
+		results = append(results, broker.Record{Topic: d.out, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value})
+	}
+	return results
+}
+
+func (d *desk) wantAnswers(want ...string) {
+	d.t.Helper()
+	var got []string
+	for r, err := range broker.Records(d.t.Context(), d.b, d.out, broker.AllPartitions, broker.Start(), broker.Position{}) {
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		got = append(got, string(r.Value))
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		d.t.Errorf("the answers are %q, want %q", got, want)
+	}
+}
+
+// cutOff opens a client of the shared node that reaches it through a proxy of
+// its own.
+func cutOff(t *testing.T) (*Broker, *proxy.Proxy) {
+	t.Helper()
+	p := proxy.Start(t, cluster.Nodes[0].Addr())
+	o := conformanceOptions
+	o.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, p.Addr())
+	}
+	return open(t, cluster.URL(), o), p
+}
+
+// Requests reach the server and their replies do not, at different moments of a
+// settle.
+func TestASettleWhoseRepliesAreLostTakesPlaceOnce(t *testing.T) {
+	d := newDesk(t, cluster.URL(), 1)
+	b, p := cutOff(t)
+	c := d.join(b)
+	var want []string
+	for i := range 12 {
+		want = append(want, strconv.Itoa(i))
+		d.publish(strconv.Itoa(i))
+		batch := d.poll(c)
+		timer := time.AfterFunc(time.Duration(i)*time.Millisecond, func() { p.Set(proxy.Faults{Lose: true}) })
+		heal := time.AfterFunc(200*time.Millisecond, func() { p.Set(proxy.Faults{}) })
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		err := c.Settle(ctx, d.answers(batch)...)
+		cancel()
+		timer.Stop()
+		heal.Stop()
+		p.Set(proxy.Faults{})
+		if err != nil {
+			t.Fatalf("settle %d: %v", i, err)
+		}
+	}
+	d.wantAnswers(want...)
+}
+
+// The caller gives up while the network stands still, and tries again when it
+// is back.
+func TestASettleThatWasGivenUpIsFoundOut(t *testing.T) {
+	d := newDesk(t, cluster.URL(), 1)
+	b, p := cutOff(t)
+	c := d.join(b)
+	for i, rewind := range []bool{false, true, false, true} {
+		value := strconv.Itoa(i)
+		d.publish(value)
+		batch := d.poll(c)
+		p.Set(proxy.Faults{Lose: i < 2, Stall: i >= 2})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := c.Settle(ctx, d.answers(batch)...)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("settle through a dead network: %v", err)
+		}
+		if rewind {
+			c.Rewind()
+		}
+		p.Set(proxy.Faults{})
+		if !rewind {
+			if err := c.Settle(t.Context(), d.answers(batch)...); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		// It may have taken place or not; the group knows.
+		d.publish("after " + value)
+		for answered := false; !answered; {
+			batch := d.poll(c)
+			if err := c.Settle(t.Context(), d.answers(batch)...); err != nil {
+				t.Fatal(err)
+			}
+			answered = string(batch[len(batch)-1].Value) == "after "+value
+		}
+	}
+	d.wantAnswers("0", "1", "after 1", "2", "3", "after 3")
+}
+
+// A member is cut off past its session; its heir answers the batch and leaves.
+func TestAMemberThatWasCutOffIsFenced(t *testing.T) {
+	d := newDesk(t, cluster.URL(), 2)
+	b, p := cutOff(t)
+	zombie := d.join(b)
+	d.publish("a")
+	held := d.poll(zombie)
+	before := zombie.Assignment()
+	p.Set(proxy.Faults{Stall: true})
+
+	heir := d.join(d.b)
+	batch := d.poll(heir)
+	if err := heir.Settle(t.Context(), d.answers(batch)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := heir.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Set(proxy.Faults{})
+	if err := zombie.Settle(t.Context(), d.answers(held)...); !errors.Is(err, broker.ErrFenced) {
+		t.Fatalf("settle by a member that was cut off: %v, want an error that is %q", err, broker.ErrFenced)
+	}
+	d.publish("b")
+	if got := d.poll(zombie); len(got) != 1 || string(got[0].Value) != "b" {
+		t.Errorf("after it was fenced the member polled %v", got)
+	}
+	if zombie.Assignment().Epoch == before.Epoch {
+		t.Error("the epoch is still the same after the member lost its partitions")
+	}
+	d.wantAnswers("a")
+}
+
+// The node is gone for a while under load. Members, publishers and readers stay
+// as they are. MILLRACE_LONG makes the outage a minute long.
+func TestWorkResumesAfterAnOutage(t *testing.T) {
+	outage := 2 * time.Second
+	if os.Getenv("MILLRACE_LONG") != "" {
+		outage = time.Minute
+	}
+	c := startCluster(t, servers.Options{})
+	d := newDesk(t, c.URL(), 2)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var ledger brokertest.Ledger
+	var running sync.WaitGroup
+	settled := make(chan time.Time, 1<<16)
+	for range 2 {
+		consumer := d.join(open(t, c.URL(), conformanceOptions))
+		running.Go(func() { d.work(ctx, consumer, settled) })
+	}
+	running.Go(func() { d.feed(ctx, &ledger) })
+	<-settled
+	c.Nodes[0].Kill()
+	time.Sleep(outage)
+	if err := c.Nodes[0].Restart(); err != nil {
+		t.Fatal(err)
+	}
+	back := time.Now()
+	for at := range settled {
+		if at.After(back) {
+			t.Logf("the first settle came %v after the node's return", at.Sub(back))
+			break
+		}
+	}
+	stop()
+	running.Wait()
+	drain, err := d.b.Join(t.Context(), d.group, broker.Start(), d.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d.lag() > 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		batch, err := drain.Poll(ctx, broker.Want{})
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			continue // another member's session has to end first
+		}
+		if err == nil {
+			err = drain.Settle(t.Context(), d.answers(batch)...)
+		}
+		if err != nil && !errors.Is(err, broker.ErrFenced) {
+			t.Fatal(err)
+		}
+	}
+	for r, err := range broker.Records(t.Context(), d.b, d.out, broker.AllPartitions, broker.Start(), broker.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := strconv.ParseInt(string(r.Value), 10, 64)
+		ledger.See(d.out, string(r.Key), n, brokertest.PlaceOf(r))
+	}
+	if err := ledger.Audit(d.out).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func (d *desk) lag() int64 {
+	lags, err := d.b.Lag(d.t.Context(), d.group)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	total := int64(0)
+	for _, l := range lags {
+		total += l.Lag
+	}
+	return total
+}
+
+// work answers until ctx ends. Nothing but that and being fenced is an error.
+func (d *desk) work(ctx context.Context, c broker.Consumer, settled chan<- time.Time) {
+	for {
+		batch, err := c.Poll(ctx, broker.Want{Records: 10})
+		if err == nil {
+			err = c.Settle(ctx, d.answers(batch)...)
+		}
+		switch {
+		case ctx.Err() != nil:
+			closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			c.Close(closing)
+			return
+		case errors.Is(err, broker.ErrFenced):
+		case err != nil:
+			d.t.Errorf("worker: %v", err)
+			return
+		default:
+			settled <- time.Now()
+		}
+	}
+}
+
+// feed publishes numbered records until ctx ends.
+func (d *desk) feed(ctx context.Context, ledger *brokertest.Ledger) {
+	for i := 0; ctx.Err() == nil; i++ {
+		key := fmt.Sprintf("key-%d", i%5)
+		n := ledger.Issue(key)
+		err := d.b.Publish(ctx, broker.Record{Topic: d.in, Key: []byte(key), Value: []byte(strconv.FormatInt(n, 10))})
+		if err == nil {
+			ledger.Acknowledge(key, n)
+		} else if ctx.Err() == nil {
+			d.t.Errorf("publish: %v", err)
+			return
+		}
+	}
+}

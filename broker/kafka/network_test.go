@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"testing"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker/brokertest"
+	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
+)
+
+// startCluster starts a cluster of the test's own.
+func startCluster(t *testing.T, o servers.Options) *servers.Cluster {
+	t.Helper()
+	c, err := servers.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
+}
+
+// behindProxies starts a cluster that clients reach through a proxy for each
+// node.
+func behindProxies(t *testing.T, o servers.Options) (*servers.Cluster, []*proxy.Proxy) {
+	t.Helper()
+	var proxies []*proxy.Proxy
+	o.Advertise = func(_ int, addr string) string {
+		p := proxy.Start(t, addr)
+		proxies = append(proxies, p)
+		return p.Addr()
+	}
+	return startCluster(t, o), proxies
+}
+
+// Through a network that fails all the time.
+func TestConformanceThroughABadNetwork(t *testing.T) {
+	c, proxies := behindProxies(t, servers.Options{})
+	stop := proxies[0].Torment(200 * time.Millisecond)
+	t.Cleanup(stop)
+	o := conformanceOptions
+	o.HandoverTimeout = 5 * time.Second
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
+		h := newHarness(c, o)
+		h.Patience = time.Minute
+		return h
+	})
+}
+
+// On three nodes of which a restart kills one after the other.
+func TestConformanceOnThreeNodes(t *testing.T) {
+	c := startCluster(t, servers.Options{Nodes: 3})
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
+		h := newHarness(c, conformanceOptions)
+		h.Patience = time.Minute
+		return h
+	})
+}
