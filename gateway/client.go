@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -41,7 +42,7 @@ func (c *Client) Read(ctx context.Context, topic string, q Query) iter.Seq2[Reco
 		in := bufio.NewReaderSize(resp.Body, 64<<10)
 		for {
 			line, err := in.ReadBytes('\n')
-			if err == io.EOF && len(line) == 0 {
+			if errors.Is(err, io.EOF) && len(line) == 0 {
 				return
 			}
 			if err == nil {

@@ -150,7 +150,8 @@ func TestTopicsAndGroupsAreDescribed(t *testing.T) {
 	if err != nil || len(group.Partitions) != 2 || group.Lag != 2 || group.Topics[0] != "tickets" {
 		t.Errorf("group: %+v, %v", group, err)
 	}
-	if _, err := client.Group(t.Context(), "desk.taggr"); err == nil || err.(*Error).Status != 404 || err.(*Error).Hint != "did you mean desk.tagger?" {
+	_, err = client.Group(t.Context(), "desk.taggr")
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 404 || e.Hint != "did you mean desk.tagger?" {
 		t.Errorf("unknown group: %v", err)
 	}
 }

@@ -161,8 +161,7 @@ func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (i
 		return 0, errEmpty
 	}
 	// An array around the records is a level of its own.
-	if err := checkJSON(b, g.o.MaxDepth+1); err != nil {
-		f := err.(*fault)
+	if f := checkJSON(b, g.o.MaxDepth+1); f != nil {
 		n, at := line(b, f.offset)
 		return 0, refuse(http.StatusBadRequest, "", "%s (line %d, byte %d of it)", f.Error(), n, at)
 	}
@@ -190,7 +189,7 @@ var errEmpty = &Error{Status: http.StatusBadRequest, Message: "the body is empty
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // at says where a fault is.
-func at(where string, err error) error {
+func at(where string, err error) *Error {
 	e := *explain(err)
 	e.Message = where + ": " + e.Message
 	return &e
@@ -248,13 +247,13 @@ func (g *Gateway) feed(q *queue[broker.Record], p *parser, body io.Reader) error
 			continue
 		}
 		var r broker.Record
-		if err = checkJSON(b, g.o.MaxDepth); err != nil {
-			err = refuse(http.StatusBadRequest, "", "%v", err)
+		if f := checkJSON(b, g.o.MaxDepth); f != nil {
+			err = refuse(http.StatusBadRequest, "", "%v", f)
 		} else {
 			r, err = p.record(b)
 		}
 		if err != nil {
-			e := at(fmt.Sprintf("line %d", in.count), err).(*Error)
+			e := at(fmt.Sprintf("line %d", in.count), err)
 			e.Line = in.count
 			return e
 		}

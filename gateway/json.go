@@ -19,9 +19,9 @@ type fault struct {
 func (f *fault) Error() string { return fmt.Sprintf("%s at byte %d", f.what, f.offset) }
 
 // checkJSON finds out whether b is one JSON value of valid UTF-8 with at most
-// depth arrays and objects in each other. The error is a *fault. It neither
-// recurses nor allocates when all is well.
-func checkJSON(b []byte, depth int) error {
+// depth arrays and objects in each other; it is nil if so. It neither recurses nor
+// allocates when all is well.
+func checkJSON(b []byte, depth int) *fault {
 	if at := invalidUTF8(b); at >= 0 {
 		return &fault{at, "invalid UTF-8"}
 	}

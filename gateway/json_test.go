@@ -44,7 +44,7 @@ func TestLinesAreTheSameHoweverTheyCome(t *testing.T) {
 		var got []string
 		for {
 			b, err := l.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
@@ -84,9 +84,8 @@ func FuzzJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		err := checkJSON(b, 4)
-		if err != nil {
-			if at := err.(*fault).offset; at < 0 || at > len(b) {
+		if err := checkJSON(b, 4); err != nil {
+			if at := err.offset; at < 0 || at > len(b) {
 				t.Fatalf("offset %d of %d", at, len(b))
 			}
 			if json.Valid(b) && utf8.Valid(b) && deeper(b, 4) < 0 {

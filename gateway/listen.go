@@ -66,6 +66,8 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener, grace time.Duratio
 	if err != nil {
 		err = errors.Join(fmt.Errorf("end requests to %s: %w", ln.Addr(), err), server.Close())
 	}
-	<-ended
+	if closed := <-ended; !errors.Is(closed, http.ErrServerClosed) {
+		err = errors.Join(err, closed)
+	}
 	return err
 }
