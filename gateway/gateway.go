@@ -146,6 +146,8 @@ func (g *Gateway) routes() http.Handler {
 	handle("GET /v1/topics", g.topics)
 	handle("GET /v1/groups", g.groups)
 	handle("GET /v1/groups/{group}", g.group)
+	handle("POST /v1/groups/{group}/seek", g.seek)
+	handle("GET /v1/timeline/{record...}", g.timeline)
 	handle("GET /healthz", check(g.o.Healthy))
 	handle("GET /readyz", check(g.ready))
 	if g.o.Registry != nil {

@@ -63,6 +63,8 @@ are gathered into one record. A pipeline file says what runs.`,
 		newTailCommand(c),
 		newTopicsCommand(c),
 		newGroupsCommand(c),
+		newSeekCommand(c),
+		newExplainCommand(c),
 	)
 	add(groupFile,
 		newLintCommand(c),

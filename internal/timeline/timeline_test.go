@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package explain_test
+package timeline_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/internal/app"
-	"github.com/millrace-ml/millrace/internal/explain"
+	"github.com/millrace-ml/millrace/internal/timeline"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -96,7 +96,7 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger x2", "failed classes classifier", "gathered desk partial"},
 		"T-9": nil,
 	} {
-		events, err := explain.Timeline(t.Context(), b, what, broker.Start())
+		events, err := timeline.Of(t.Context(), b, what, broker.Start())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,8 +123,8 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 	}
 
 	// The id of anything on the way leads to the same timeline.
-	byKey, _ := explain.Timeline(t.Context(), b, "T-2", broker.Start())
-	byID, err := explain.Timeline(t.Context(), b, byKey[1].ID, broker.Start())
+	byKey, _ := timeline.Of(t.Context(), b, "T-2", broker.Start())
+	byID, err := timeline.Of(t.Context(), b, byKey[1].ID, broker.Start())
 	if err != nil || len(byID) != len(byKey) {
 		t.Errorf("by id %s: %d events, by key %d (%v)", byKey[1].ID, len(byID), len(byKey), err)
 	}

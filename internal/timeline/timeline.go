@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package explain tells what became of a record: one timeline through every
+// Package timeline tells what became of a record: one timeline through every
 // topic, model, attempt, dead letter and join.
 //
 // The one idea: ids are paths (package lineage), so what descends from a record
 // is found in the topics themselves. No index is kept for the day on which
 // somebody asks.
-package explain
+package timeline
 
 import (
 	"bytes"
@@ -48,10 +48,10 @@ type Event struct {
 // maxSources bounds the sources that a key may have, newest first.
 const maxSources = 100
 
-// Timeline returns what became of the source records whose key, own id ("id" in
+// Of returns what became of the source records whose key, own id ("id" in
 // a header or in the JSON value) or place ("tickets/3/1234", or the id of
 // anything that descends from it) is what. Events come by source, then by time.
-func Timeline(ctx context.Context, b broker.Broker, what string, since broker.Position) ([]Event, error) {
+func Of(ctx context.Context, b broker.Broker, what string, since broker.Position) ([]Event, error) {
 	topics, err := b.Topics(ctx)
 	if err != nil {
 		return nil, err

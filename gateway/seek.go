@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// Seek asks for a group to be moved.
+type Seek struct {
+	To     string `json:"to"`                // start, end, an offset, a time (RFC 3339) or an age (24h)
+	Topic  string `json:"topic,omitempty"`   // empty: every topic that the group reads
+	DryRun bool   `json:"dry_run,omitempty"` // tell only
+}
+
+// Move is what a seek does to a group in one partition.
+type Move struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+}
+
+// maxSeekBytes bounds the body of a seek.
+const maxSeekBytes = 1 << 16
+
+func (g *Gateway) seek(w http.ResponseWriter, r *http.Request) error {
+	var s Seek
+	if _, err := mediaType(r); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSeekBytes))
+	if err != nil {
+		return refuse(http.StatusBadRequest, "", "read the request: %v", err)
+	}
+	if err := strict(body, &s); err != nil {
+		return refuse(http.StatusBadRequest, `send {"to": "start"}`, "the request is not as it should be: %v", err)
+	}
+	to, err := broker.ParsePosition(s.To, time.Now())
+	if err != nil {
+		return refuse(http.StatusBadRequest, "", "%v", err)
+	}
+	moves, err := g.moves(r.Context(), r.PathValue("group"), s.Topic, to)
+	if err != nil {
+		return err
+	}
+	if s.DryRun {
+		return writeJSON(w, moves)
+	}
+	for _, topic := range topicsOf(moves) {
+		err := g.b.Seek(r.Context(), r.PathValue("group"), topic, to)
+		if errors.Is(err, broker.ErrGroupActive) {
+			return refuse(http.StatusConflict, "stop the service first: run the pipeline with --only and without it", "%v", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, moves)
+}
+
+// moves tells what a seek would do.
+func (g *Gateway) moves(ctx context.Context, group, topic string, to broker.Position) ([]Move, error) {
+	names, err := g.b.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(names, group) {
+		return nil, refuse(http.StatusNotFound, among(group, names, "group"), "there is no group %q", group)
+	}
+	infos, err := g.b.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends := map[string][]broker.PartitionEnds{}
+	for _, info := range infos {
+		ends[info.Name] = info.Ends
+	}
+	lags, err := g.b.Lag(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	moves := []Move{}
+	var read []string
+	for _, l := range lags {
+		read = append(read, l.Topic)
+		if topic != "" && l.Topic != topic {
+			continue
+		}
+		at, err := g.offset(ctx, l.Topic, l.Partition, ends[l.Topic][l.Partition], to)
+		if err != nil {
+			return nil, err
+		}
+		moves = append(moves, Move{l.Topic, l.Partition, l.Position, at})
+	}
+	if len(moves) == 0 {
+		return nil, refuse(http.StatusNotFound, among(topic, slices.Compact(read), "topic"), "group %s does not read topic %q", group, topic)
+	}
+	return moves, nil
+}
+
+// offset is where a position is in a partition.
+func (g *Gateway) offset(ctx context.Context, topic string, partition int32, ends broker.PartitionEnds, to broker.Position) (int64, error) {
+	switch {
+	case to.IsStart():
+		return ends.Start, nil
+	case to.IsEnd():
+		return ends.End, nil
+	}
+	first, err := broker.First(ctx, g.b, topic, partition, to)
+	if err != nil {
+		return 0, err
+	}
+	if first == nil {
+		return ends.End, nil
+	}
+	return first.Offset, nil
+}
+
+func topicsOf(moves []Move) []string {
+	var topics []string
+	for _, m := range moves {
+		if !slices.Contains(topics, m.Topic) {
+			topics = append(topics, m.Topic)
+		}
+	}
+	return topics
+}
+
+// Seek moves a group, or tells what that would do.
+func (c *Client) Seek(ctx context.Context, group string, s Seek) (moves []Move, err error) {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(nil, "groups", group, "seek"), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", typeJSON)
+	return moves, c.do(req, &moves)
+}
