@@ -130,6 +130,45 @@ func TestNearestHasNoThresholdWhenToldSo(t *testing.T) {
 	}
 }
 
+func TestNearestLearnsFromExamples(t *testing.T) {
+	embedder := newModel(t, "embedder", nil)
+	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl"}})
+	got := decode[matches](t, answer(t, `{"text":"the coffee machine leaks, there is a puddle under it every morning"}`, embedder, m))
+	if len(got.Matches) == 0 || got.Matches[0].ID != "brew-leak" || got.Matches[0].Score > 1 {
+		t.Errorf("matches are %+v", got)
+	}
+	if value := answer(t, `{"text":"Thank you so much for the quick delivery, I love it!"}`, embedder, m); string(value) != `{"matches":[]}` {
+		t.Errorf("answered %s", value)
+	}
+}
+
+func TestNearestExamplesThatAreWrongAreExplained(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"items.yaml":    "- {id: a, title: x}\n- {id: b, title: y}\n",
+		"unknown.jsonl": `{"text":"x","checklist":"c"}`,
+		"number.jsonl":  "\n" + `{"text":"x","checklist":7}`,
+		"without.jsonl": `{"text":"x"}`,
+		"garbage.jsonl": "nonsense",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, want := range map[string]string{
+		"unknown.jsonl": `no item with the id "c"`,
+		"number.jsonl":  "line 2",
+		"without.jsonl": `no field "checklist"`,
+		"garbage.jsonl": "not valid JSON",
+		"absent.jsonl":  "absent.jsonl",
+	} {
+		_, err := builtin.New("nearest", map[string]any{"items": "items.yaml", "examples": []any{file}}, dir)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "option examples") {
+			t.Errorf("%s: error is %v, want %s", file, err, want)
+		}
+	}
+}
+
 func TestEmbedderAnswersWithAVectorOfLengthOne(t *testing.T) {
 	type vector struct{ Vector []float64 }
 	m := newModel(t, "embedder", map[string]any{"field": "body"})
@@ -246,6 +285,6 @@ func BenchmarkClassifier(b *testing.B) {
 }
 
 func BenchmarkNearest(b *testing.B) {
-	m := newModel(b, "nearest", map[string]any{"items": "checklists.yaml"})
+	m := newModel(b, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl"}})
 	benchmark(b, m, string(answer(b, ticket, newModel(b, "embedder", nil))))
 }

@@ -45,12 +45,22 @@ type item struct {
 //
 //	items:     a YAML file, a list of items with id, title, symptoms and steps
 //	top:       how many matches to give at most (default 3)
-//	threshold: the score below which nothing is given
+//	threshold: the score below which nothing is given; of a model with examples,
+//	           the probability that any item fits
+//	examples:  JSONL files of texts whose right item is known, to learn from
+//	label:     the examples' field with the item's id, or null where there is none
+//	           (default: checklist)
+//	field:     the examples' field with the text (default: text)
 func newNearest(o *options, dir string) (model.Model, error) {
 	path := o.file("items", dir)
 	m := &nearestModel{top: o.integer("top", 3, 1, 1000)}
+	examples := exampleFiles{dir: dir, paths: o.texts("examples"), field: o.text("field", "text"), label: o.text("label", "checklist")}
 	scoring := nearest.DefaultOptions()
-	scoring.Threshold = o.number("threshold", scoring.Threshold, -1, 1)
+	if len(examples.paths) > 0 {
+		scoring.Certainty = o.number("threshold", scoring.Certainty, 0, 1)
+	} else {
+		scoring.Threshold = o.number("threshold", scoring.Threshold, -1, 1)
+	}
 	if o.problem() != nil {
 		return nil, o.problem()
 	}
@@ -64,12 +74,23 @@ func newNearest(o *options, dir string) (model.Model, error) {
 	if m.index, err = indexOf(items, scoring); err != nil {
 		return nil, fmt.Errorf("option items: %s: %w", path, err)
 	}
+	settings := []string{string(content), fmt.Sprint(m.top, scoring)}
+	if len(examples.paths) > 0 {
+		known, contents, err := examples.read(items)
+		if err != nil {
+			return nil, fmt.Errorf("option examples: %w", err)
+		}
+		if m.index, err = m.index.Learn(context.Background(), known); err != nil {
+			return nil, fmt.Errorf("option examples: %w", err)
+		}
+		settings = append(settings, contents...)
+	}
 	for _, it := range items {
 		q := appendString([]byte(`{"id":`), it.ID)
 		q = appendString(append(q, `,"title":`...), it.Title)
 		m.quoted = append(m.quoted, append(q, `,"score":`...))
 	}
-	m.name = version("nearest@1", string(content), fmt.Sprint(m.top, scoring))
+	m.name = version("nearest@1", settings...)
 	m.pool.New = func() any { return &finding{vector: make([]float32, m.index.Dim())} }
 	return m, nil
 }

@@ -67,6 +67,9 @@ func run(ctx context.Context, desk string, write bool) error {
 	composed := g.compose(composedEach, composedSeed)
 	fmt.Printf("%d messages in %d groups of near-duplicates, %d composed of %d patterns\n\n",
 		len(messages), group(messages), len(composed), len(g.patterns))
+	if err := measureChecklist(ctx, desk, messages); err != nil {
+		return err
+	}
 	if err := trainSentiment(ctx, messages, composed, write); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package linear
 import (
 	"errors"
 	"math"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -89,6 +90,25 @@ func (v *Vector) Reset() {
 		v.groups[g] = v.groups[g][:0]
 	}
 	v.Dense = nil
+}
+
+// Len is the number of hashed features.
+func (v *Vector) Len() (n int) {
+	for g := range v.groups {
+		n += len(v.groups[g])
+	}
+	return n
+}
+
+// Equal tells whether two vectors have the same hashed features in the same
+// order, and the same dense vector.
+func (v *Vector) Equal(w *Vector) bool {
+	for g := range v.groups {
+		if !slices.Equal(v.groups[g], w.groups[g]) {
+			return false
+		}
+	}
+	return slices.Equal(v.Dense, w.Dense)
 }
 
 // Cap is the memory, in features, that the vector holds on to.

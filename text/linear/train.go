@@ -115,7 +115,7 @@ type adaptive struct{ w, g2 float32 }
 func (a *adaptive) step(gradient, rate, l2 float32) {
 	gradient += l2 * a.w
 	a.g2 += gradient * gradient
-	a.w -= rate * gradient / float32(math.Sqrt(float64(a.g2)+1e-8))
+	a.w -= rate * gradient / (float32(math.Sqrt(float64(a.g2))) + 1e-6)
 }
 
 func fit(ctx context.Context, o Options, labels []string, examples []Example, t Training) (*Model, error) {
@@ -300,28 +300,34 @@ func holdOut(ctx context.Context, o Options, labels []string, examples []Example
 	return part, nil
 }
 
-// folds deals the groups out at random. Auxiliary examples are in none (-1).
+// folds deals the examples out. Auxiliary ones are in no fold (-1).
 func folds(examples []Example, k int, seed uint64) []int {
-	random := rand.New(rand.NewPCG(seed, 0x666f6c64))
-	byGroup := map[string]int{}
-	fold := make([]int, len(examples))
-	next := 0
-	order := random.Perm(len(examples))
-	for _, i := range order {
-		e := &examples[i]
-		if e.Auxiliary {
+	fold := Deal(len(examples), func(i int) string { return examples[i].Group }, k, seed)
+	for i := range examples {
+		if examples[i].Auxiliary {
 			fold[i] = -1
-			continue
 		}
-		if e.Group != "" {
-			if f, ok := byGroup[e.Group]; ok {
-				fold[i] = f
-				continue
-			}
-			byGroup[e.Group] = next % k
+	}
+	return fold
+}
+
+// Deal gives each of n examples one of k folds, at random but the same for the
+// same seed. Examples of one group share a fold; an empty group is one of its
+// own.
+func Deal(n int, group func(i int) string, k int, seed uint64) []int {
+	random := rand.New(rand.NewPCG(seed, 0x666f6c64))
+	dealt := map[string]int{}
+	fold := make([]int, n)
+	next := 0
+	for _, i := range random.Perm(n) {
+		g := group(i)
+		f, known := dealt[g]
+		if g == "" || !known {
+			f = next % k
+			next++
+			dealt[g] = f
 		}
-		fold[i] = next % k
-		next++
+		fold[i] = f
 	}
 	return fold
 }

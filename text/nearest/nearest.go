@@ -10,10 +10,14 @@
 //
 // Search is exact: it compares with every vector, which for a few thousand of
 // them is faster than an index, and never wrong.
+//
+// Where it is known which items were right for some hundreds of vectors, and
+// which vectors had none, [Index.Learn] makes a better index: it weighs the
+// dimensions by what tells the items, and "none of them", apart. An item without
+// examples is still found by its views.
 package nearest
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -39,6 +43,9 @@ type Options struct {
 	Best float64
 	// Threshold is the score below which an item is no match.
 	Threshold float64
+	// Certainty is the probability that any item fits below which a learned index
+	// finds nothing.
+	Certainty float64
 }
 
 // Index finds items. It is immutable and safe for concurrent use.
@@ -46,12 +53,19 @@ type Index struct {
 	options Options
 	dim     int
 	items   []Item
-	vectors []float32 // all views, one after the other
-	ends    []int     // where each item's views end, in views
-	pool    sync.Pool // of *[]Match
+	vectors []float32     // all views, one after the other
+	ends    []int         // where each item's views end, in views
+	learned *discriminant // nil until Learn
+	pool    sync.Pool     // of *search
 }
 
-// Match is an item that was found. Score is a blend of cosines, at most 1.
+type search struct {
+	matches       []Match
+	probabilities []float64
+}
+
+// Match is an item that was found. Score is a blend of cosines, at most 1; of a
+// learned index it is a probability.
 type Match struct {
 	Item  int // its index
 	Score float64
@@ -78,20 +92,24 @@ func New(items []Item, dim int, o Options) (*Index, error) {
 		}
 		x.ends = append(x.ends, len(x.vectors)/max(dim, 1))
 	}
-	x.pool.New = func() any { return new([]Match) }
+	x.pool.New = func() any { return new(search) }
 	return x, nil
 }
 
 func appendUnit(dst, v []float32) []float32 {
 	scale := float32(0)
-	if norm := embed.Dot(v, v); norm > 0 {
-		scale = float32(1 / math.Sqrt(float64(norm)))
+	if n := norm2(v); n > 0 {
+		scale = float32(1 / math.Sqrt(n))
 	}
 	for _, x := range v {
 		dst = append(dst, x*scale)
 	}
 	return dst
 }
+
+func dot(a, b []float32) float32 { return embed.Dot(a, b) }
+
+func norm2(v []float32) float64 { return float64(dot(v, v)) }
 
 // Dim is the length of the vectors.
 func (x *Index) Dim() int { return x.dim }
@@ -107,30 +125,38 @@ func (x *Index) Len() int { return len(x.items) }
 // threshold. The vector must have length Dim; it need not have length one. It
 // allocates only to grow dst.
 func (x *Index) Search(dst []Match, vector []float32, top int) []Match {
-	norm := float64(embed.Dot(vector, vector))
-	if norm == 0 || top <= 0 {
+	if top <= 0 || norm2(vector) == 0 {
 		return dst
 	}
-	scale := 1 / math.Sqrt(norm)
-	all := x.pool.Get().(*[]Match)
-	*all = (*all)[:0]
+	s := x.pool.Get().(*search)
+	s.matches = s.matches[:0]
+	if x.learned != nil {
+		x.weigh(s, vector)
+	} else {
+		x.compare(s, vector)
+	}
+	sortMatches(s.matches)
+	dst = append(dst, s.matches[:min(top, len(s.matches))]...)
+	x.pool.Put(s)
+	return dst
+}
+
+// compare finds the items that are similar enough.
+func (x *Index) compare(s *search, vector []float32) {
+	scale := 1 / math.Sqrt(norm2(vector))
 	start := 0
 	for i, end := range x.ends {
 		if score := scale * x.score(vector, start, end); score >= x.options.Threshold {
-			*all = append(*all, Match{Item: i, Score: score})
+			s.matches = append(s.matches, Match{Item: i, Score: score})
 		}
 		start = end
 	}
-	slices.SortStableFunc(*all, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
-	dst = append(dst, (*all)[:min(top, len(*all))]...)
-	x.pool.Put(all)
-	return dst
 }
 
 func (x *Index) score(vector []float32, start, end int) float64 {
 	best, sum := float32(math.Inf(-1)), float32(0)
 	for view := start; view < end; view++ {
-		s := embed.Dot(vector, x.vectors[view*x.dim:][:x.dim])
+		s := dot(vector, x.vectors[view*x.dim:][:x.dim])
 		best = max(best, s)
 		sum += s
 	}
@@ -140,7 +166,7 @@ func (x *Index) score(vector []float32, start, end int) float64 {
 
 // DefaultOptions are those that find the support desk's checklists best; see
 // docs/models/checklist.md for how they were chosen.
-func DefaultOptions() Options { return Options{Best: 0.7, Threshold: 0.4} }
+func DefaultOptions() Options { return Options{Best: 0.4, Threshold: 0.45, Certainty: 0.95} }
 
 // Describe makes an item of its texts: the title and every symptom are a view
 // each, the steps together are one.
