@@ -80,7 +80,7 @@ services:
   tagger:     {from: tickets, to: tags,    model: {builtin: identity}}
   classifier: {from: tags,    to: classes, model: {builtin: identity}}
 gather:
-  desk: {of: tickets, from: [classes], to: desk, deadline: 1m}
+  desk: {of: tickets, from: [classes], to: desk, deadline: 10m}
 `
 
 func TestHelpBeginsWithTheTask(t *testing.T) {

@@ -39,7 +39,7 @@ func launch(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	p := &process{t: t, lines: make(chan string, 1000), ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, self, args...)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
@@ -238,7 +238,7 @@ services:
   tagger:     {from: tickets, to: tags,    model: {builtin: tagger}}
   classifier: {from: tags,    to: classes, model: {builtin: classifier}}
 gather:
-  desk: {of: tickets, from: [moods, classes], to: desk, deadline: 50s}
+  desk: {of: tickets, from: [moods, classes], to: desk, deadline: 10m}
 `)
 	run := launch(t, "run", "desk.yaml", "--listen", "127.0.0.1:0")
 	run.awaitRunning()
