@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -15,6 +16,10 @@ import (
 // as a password or a topic's name, does not heal.
 func heals(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
+		return false
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
 		return false
 	}
 	var answer *kerr.Error
