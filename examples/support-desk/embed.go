@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-//go:embed pipeline.yaml checklists.yaml catalogue.yaml
+//go:embed *.yaml training*.jsonl
 var files embed.FS
 
 // Tickets are the sample messages, one JSON object a line.
@@ -22,10 +22,14 @@ var Tickets []byte
 // Write writes the pipeline and what it refers to into a directory, and returns
 // the pipeline file's path.
 func Write(dir string) (string, error) {
-	for _, name := range []string{"pipeline.yaml", "checklists.yaml", "catalogue.yaml"} {
-		data, err := files.ReadFile(name)
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return "", fmt.Errorf("write the example: %w", err)
+	}
+	for _, entry := range entries {
+		data, err := files.ReadFile(entry.Name())
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), data, 0o600)
+			err = os.WriteFile(filepath.Join(dir, entry.Name()), data, 0o600)
 		}
 		if err != nil {
 			return "", fmt.Errorf("write the example: %w", err)

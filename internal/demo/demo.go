@@ -64,14 +64,14 @@ type Demo struct {
 
 // New writes the example to a temporary directory, opens a broker there and
 // loads the models.
-func New(ctx context.Context, c Config) (d *Demo, err error) {
+func New(ctx context.Context, c Config) (_ *Demo, err error) {
 	if c.Rate == 0 {
 		c.Rate = 2
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	d = &Demo{c: c, bursts: make(chan int, 1), progress: make(chan struct{}, 1)}
+	d := &Demo{c: c, bursts: make(chan int, 1), progress: make(chan struct{}, 1)}
 	if d.dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {
 		return nil, fmt.Errorf("make a temporary directory for the demo (TMPDIR says where): %w", err)
 	}
