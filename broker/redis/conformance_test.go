@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"testing"
@@ -13,10 +14,17 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
 	servers "github.com/millrace-ml/millrace/internal/servers/redis"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Every step of the model is several calls of a server.
+	if err := flag.Set("rapid.checks", "10"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
@@ -44,6 +52,7 @@ func harness(url string) *brokertest.Harness {
 
 // On one server, which is killed where the suite restarts the broker.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := servers.Start(t, servers.Options{AppendFsync: "always"})
 	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
 		h := harness(s.URL())
@@ -58,6 +67,37 @@ func TestConformance(t *testing.T) {
 			set("1mb")
 			return func() { set("0") }
 		}
+		return h
+	})
+}
+
+// On a cluster of three masters. Different namespaces are on different nodes.
+func TestConformanceOnACluster(t *testing.T) {
+	t.Parallel()
+	c := servers.StartCluster(t, servers.Options{AppendFsync: "always"})
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
+		h := harness(c.URL())
+		node := c.NodeOf(t, newKeys(DefaultNamespace).generation())
+		h.Restart = func(testing.TB) { node.Restart() }
+		return h
+	})
+}
+
+// Through a network that fails all the time.
+func TestConformanceThroughABadNetwork(t *testing.T) {
+	t.Parallel()
+	s := servers.Start(t, servers.Options{AppendFsync: "always"})
+	p := proxy.Start(t, s.Addr())
+	stop := p.Torment(60 * time.Millisecond)
+	t.Cleanup(stop)
+	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
+		o := conformanceOptions
+		o.HandoverTimeout = 1500 * time.Millisecond
+		h := harness("redis://" + p.Addr())
+		h.Open = func(t testing.TB) broker.Broker { return open(t, "redis://"+p.Addr(), o) }
+		h.HandoverTimeout = o.HandoverTimeout
+		h.Patience = time.Minute
+		h.Restart = func(testing.TB) { s.Restart() }
 		return h
 	})
 }

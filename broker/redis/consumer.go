@@ -35,6 +35,7 @@ type consumer struct {
 	assignment broker.Assignment
 	open       bool      // there is a batch that is not settled
 	settled    int64     // settles that took place
+	generation string    // of the data that was read
 	unsure     bool      // what the server thinks is not known
 	due        time.Time // when a partition is overdue; zero for never
 
@@ -170,8 +171,8 @@ func (c *consumer) collect(ctx context.Context, w broker.Want) ([]broker.Record,
 			return nil, err
 		} else if a == nil {
 			return out, nil
-		} else if a.err != nil && len(out) > 0 {
-			return out, nil
+		} else if a.err != nil && len(out) > 0 && w.Wait <= 0 {
+			return out, nil // the server is out of reach
 		} else if a.request == mine && mine != nil {
 			fresh = mine
 		}
@@ -200,13 +201,14 @@ func (c *consumer) request(w broker.Want) *request {
 	return q
 }
 
-// readAhead begins to read what the next Poll will want.
+// readAhead begins to read what the next Poll will want, when this one could
+// return all that it wanted: much is coming in.
 func (c *consumer) readAhead(w broker.Want) error {
 	if c.feed.reading > 0 {
 		return nil
 	}
 	for _, cur := range c.feed.cursors {
-		if !cur.paused && cur.more && cur.waiting() < w.Records {
+		if !cur.paused && cur.waiting() < w.Records {
 			return c.feed.begin(c.request(w))
 		}
 	}
@@ -307,12 +309,15 @@ func (c *consumer) assign(m membership) error {
 	c.lease.Store(&m.lease)
 	c.assignment = broker.Assignment{Partitions: m.owned, Epoch: epoch(m.lease)}
 	before := c.feed.cursors
+	if generation := c.b.generation(); c.unsure || generation != c.generation {
+		before, c.generation = nil, generation // what was read ahead may not be there any more
+	}
 	c.feed.cursors = nil
 	for i, p := range m.owned {
 		for j, t := range c.topics {
 			at := m.positions[i*len(c.topics)+j]
 			k := slices.IndexFunc(before, func(x *cursor) bool { return x.stream == t.streams[p] })
-			if k < 0 || c.unsure || before[k].from != at {
+			if k < 0 || before[k].from != at {
 				c.feed.cursors = append(c.feed.cursors, newCursor(t, p, at))
 				continue
 			}

@@ -31,15 +31,28 @@ type encoder struct {
 
 // newEncoder has room for the records and so many other arguments.
 func newEncoder(records []routed, others int) *encoder {
-	n := 0
+	names := 0
+	n := others
 	for i := range records {
-		n += 6 + 2*len(records[i].record.Headers)
+		f := fields(records[i].record)
+		n += f
+		names += f/2 - len(records[i].record.Headers)
+		if i == 0 || !sameRun(records[i-1:]) {
+			n += 3
+		}
 	}
 	return &encoder{
 		keys:    make([]string, 0, 8),
-		args:    make([]any, 0, n+others),
+		args:    make([]any, 0, n),
+		strings: make([]string, 0, n-names),
 		streams: make(map[string]int),
 	}
+}
+
+// sameRun reports whether the first two records are of one run, as
+// lua/append.lua has them.
+func sameRun(records []routed) bool {
+	return records[0].stream == records[1].stream && fields(records[0].record) == fields(records[1].record)
 }
 
 // stream is the place of a stream in keys.
@@ -65,27 +78,33 @@ func (e *encoder) add(records []routed) {
 		e.strings = append(e.strings, strconv.Itoa(n))
 		return &e.strings[len(e.strings)-1]
 	}
-	count := 0
-	for i := range records {
-		count += 4 + 2*len(records[i].record.Headers)
+	for len(records) > 0 {
+		run := 1
+		for run < len(records) && sameRun(records[run-1:]) {
+			run++
+		}
+		e.args = append(e.args, number(e.stream(records[0].stream)), number(fields(records[0].record)), number(run))
+		for i := range run {
+			r := records[i].record
+			if needsKey(r) {
+				e.args = append(e.args, keyField, next(len(r.Key)))
+			}
+			e.args = append(e.args, valueField, next(len(r.Value)))
+			for _, h := range r.Headers {
+				e.args = append(e.args, next(len(h.Key)), next(len(h.Value)))
+			}
+		}
+		records = records[run:]
 	}
-	e.strings = make([]string, 0, count)
-	for i := range records {
-		r := records[i].record
-		withKey := needsKey(r)
-		fields := 2 + 2*len(r.Headers)
-		if withKey {
-			fields += 2
-		}
-		e.args = append(e.args, number(e.stream(records[i].stream)), number(fields))
-		if withKey {
-			e.args = append(e.args, keyField, next(len(r.Key)))
-		}
-		e.args = append(e.args, valueField, next(len(r.Value)))
-		for _, h := range r.Headers {
-			e.args = append(e.args, next(len(h.Key)), next(len(h.Value)))
-		}
+}
+
+// fields is the number of the entry's fields and values.
+func fields(r *broker.Record) int {
+	n := 2 + 2*len(r.Headers)
+	if needsKey(r) {
+		n += 2
 	}
+	return n
 }
 
 // needsKey reports whether the entry must have a key: also when it is empty but

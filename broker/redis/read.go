@@ -4,7 +4,9 @@ package redis
 
 import (
 	"context"
+	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,12 +31,12 @@ type cursor struct {
 	partition int32
 	stream    string
 
-	from    position // where the group is
-	buffer  []broker.Record
-	next    int  // of buffer, to be taken next
-	fetched id   // the last entry that was read
-	limit   id   // the last entry to read
-	more    bool // there may be entries after fetched
+	from    position        // where the group is
+	buffer  []broker.Record // from the group's position on
+	next    int             // of buffer, to be taken next
+	fetched id              // the last entry that was read
+	limit   id              // the last entry to read
+	more    bool            // there may be entries after fetched
 	paused  bool
 }
 
@@ -64,11 +66,10 @@ func (c *cursor) taken() position {
 // settle goes past what was taken.
 func (c *cursor) settle() {
 	c.from = c.taken()
-	c.buffer = c.buffer[c.next:]
-	c.next = 0
-	if len(c.buffer) == 0 {
-		c.buffer = nil
-	}
+	// The memory is used again: what was returned are copies.
+	left := copy(c.buffer, c.buffer[c.next:])
+	clear(c.buffer[left:])
+	c.buffer, c.next = c.buffer[:left], 0
 }
 
 func (c *cursor) waiting() int { return len(c.buffer) - c.next }
@@ -95,10 +96,6 @@ func (c *cursor) absorb(ch *chunk) {
 	if c.fetched >= c.limit {
 		c.more = false
 	}
-	if len(c.buffer) == 0 {
-		c.buffer = records
-		return
-	}
 	c.buffer = append(c.buffer, records...)
 }
 
@@ -106,13 +103,26 @@ func (c *cursor) absorb(ch *chunk) {
 // first.
 type merge struct {
 	cursors []*cursor
-	average float64 // bytes of a record, lately; 0: not known
+	average float64         // bytes of a record, lately; 0: not known
+	size    int             // bytes of the last answer
+	space   []broker.Record // memory for the next answer's records
 }
 
 // take appends to out up to most records and about as many bytes as there is
 // room, which it lessens. It stops before a stream that may have older records
 // than the others, which must be read first; then it reports that.
 func (m *merge) take(out []broker.Record, most int, room *int) (_ []broker.Record, held bool) {
+	if out == nil {
+		n := 0
+		for _, c := range m.cursors {
+			if !c.paused {
+				n += c.waiting()
+			}
+		}
+		if n > 0 {
+			out = make([]broker.Record, 0, min(n, most))
+		}
+	}
 	for len(out) < most && *room > 0 {
 		var oldest *cursor
 		at, until := int64(math.MaxInt64), int64(math.MaxInt64)
@@ -154,6 +164,9 @@ type request struct {
 	count   int
 	block   time.Duration // 0: not at all
 
+	expected int             // bytes of the answer
+	space    []broker.Record // memory for the records
+
 	events      string // the key of a group's events, if they are to be read too
 	eventsAfter string
 }
@@ -161,15 +174,50 @@ type request struct {
 // answer is what came of a request.
 type answer struct {
 	request *request
-	chunks  []chunk // one for each stream
-	event   string  // the last one; "" for none
+	chunks  []chunk         // one for each stream
+	event   string          // the last one; "" for none
+	size    int             // bytes
+	space   []broker.Record // that the chunks' records are in
 	err     error
+}
+
+// buffer collects an answer of the server. The records will be parts of it.
+type buffer struct{ bytes []byte }
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p...)
+	return len(p), nil
+}
+
+// ReadFrom implements [io.ReaderFrom], so that io.CopyN needs no buffer between.
+func (b *buffer) ReadFrom(r io.Reader) (int64, error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		all, err := io.ReadAll(r)
+		b.bytes = append(b.bytes, all...)
+		return int64(len(all)), err
+	}
+	before := len(b.bytes)
+	b.bytes = slices.Grow(b.bytes, int(limited.N))[:before+int(limited.N)]
+	n, err := io.ReadFull(r, b.bytes[before:])
+	b.bytes = b.bytes[:before+n]
+	return int64(n), err
+}
+
+// clip returns what was collected, in a piece of memory that is not much larger:
+// it lives as long as one of the records.
+func (b *buffer) clip() []byte {
+	if cap(b.bytes) > len(b.bytes)+len(b.bytes)/2+1024 {
+		return slices.Clone(b.bytes)
+	}
+	return b.bytes
 }
 
 // request makes a read of the cursors that have few records at hand, for a
 // caller that wants so many. It is nil when there is nothing to read.
 func (m *merge) request(records, bytes int) *request {
-	q := &request{count: min(max(4*records, 64), readCount)}
+	q := &request{count: min(max(4*records, 64), readCount), expected: m.size + m.size/8}
+	q.space, m.space = m.space, nil
 	for _, c := range m.cursors {
 		if c.waiting() <= 2*records && c.fetched < c.limit {
 			q.cursors = append(q.cursors, c)
@@ -222,6 +270,9 @@ func (m *merge) absorb(a *answer) {
 			}
 		}
 	}
+	m.size = min(a.size, 4<<20)
+	clear(a.space)
+	m.space = a.space[:0] // the cursors have copies
 	if records == 0 {
 		return
 	}
@@ -253,13 +304,13 @@ func (b *Broker) read(ctx context.Context, q *request) *answer {
 	for _, at := range q.after {
 		args = append(args, at.String())
 	}
-	cmd := redis.NewRawCmd(ctx, args...)
+	reply := &buffer{make([]byte, 0, q.expected)}
+	cmd := redis.NewRawWriteToCmd(ctx, reply, args...)
 	cmd.SetFirstKeyPos(int8(first))
-	_ = b.client.Process(ctx, cmd)
-	raw, err := cmd.Result()
-	a := &answer{request: q, err: err}
-	if err == nil {
-		a.err = a.parse(raw)
+	a := &answer{request: q}
+	if a.err = b.client.Process(ctx, cmd); a.err == nil {
+		a.size = len(reply.bytes)
+		a.err = a.parse(reply.clip())
 	}
 	if isReply(a.err, "MOVED") || isReply(a.err, "ASK") {
 		if c, ok := b.client.(*redis.ClusterClient); ok {
@@ -274,6 +325,7 @@ func (a *answer) parse(raw []byte) error {
 	q := a.request
 	n := names{}
 	a.chunks = make([]chunk, len(q.streams))
+	a.space = q.space[:0]
 	for i := range a.chunks {
 		a.chunks[i].after = q.after[i]
 	}
@@ -288,18 +340,17 @@ func (a *answer) parse(raw []byte) error {
 		if at == len(q.streams) {
 			return errResp
 		}
-		return a.chunks[at].parse(r, q.cursors[at], q.count, n)
+		ch, c := &a.chunks[at], q.cursors[at]
+		before, first := len(r.rest), len(a.space)
+		grow := func(n int) { a.space = slices.Grow(a.space, n) }
+		err := r.entries(grow, func(at id, fields [][]byte) {
+			rec := broker.Record{Topic: c.topic.name, Partition: c.partition, Offset: int64(at), Time: at.time()}
+			setFields(&rec, fields, n)
+			a.space = append(a.space, rec)
+		})
+		ch.records = a.space[first:]
+		ch.bytes = before - len(r.rest)
+		ch.full = len(ch.records) >= q.count
+		return err
 	})
-}
-
-func (ch *chunk) parse(r *resp, c *cursor, count int, n names) error {
-	before := len(r.rest)
-	err := r.entries(func(n int) { ch.records = make([]broker.Record, 0, n) }, func(at id, fields [][]byte) {
-		rec := broker.Record{Topic: c.topic.name, Partition: c.partition, Offset: int64(at), Time: at.time()}
-		setFields(&rec, fields, n)
-		ch.records = append(ch.records, rec)
-	})
-	ch.bytes = before - len(r.rest)
-	ch.full = len(ch.records) >= count
-	return err
 }

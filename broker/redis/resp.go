@@ -41,6 +41,9 @@ func (r *resp) header(kind byte) (int, error) {
 // array returns an array's length; a nil one has none.
 func (r *resp) array() (int, error) {
 	n, err := r.header('*')
+	if n > len(r.rest) {
+		return 0, fmt.Errorf("%w: it ends early", errResp)
+	}
 	return max(n, 0), err
 }
 

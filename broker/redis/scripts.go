@@ -14,6 +14,23 @@ import (
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
+// SettleScript is the script that a settle runs, for measuring what it takes
+// without the driver. lua/settle.lua says what its keys and arguments are.
+func SettleScript() string { return script("lost", "append", "settle") }
+
+// script joins files of the folder lua.
+func script(names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		text, err := luaFiles.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // it is not in the program
+		}
+		b.Write(text)
+	}
+	return b.String()
+}
+
 // scripts are what the server runs. Each ends at once when the server has lost
 // the data that the client knows.
 type scripts struct {
@@ -21,20 +38,10 @@ type scripts struct {
 }
 
 func newScripts() scripts {
-	load := func(names ...string) *redis.Script {
-		var b strings.Builder
-		for _, name := range names {
-			text, err := luaFiles.ReadFile("lua/" + name + ".lua")
-			if err != nil {
-				panic(err) // it is not in the program
-			}
-			b.Write(text)
-		}
-		return redis.NewScript(b.String())
-	}
+	load := func(names ...string) *redis.Script { return redis.NewScript(script(names...)) }
 	return scripts{
 		publish: load("lost", "append", "publish"),
-		settle:  load("lost", "append", "settle"),
+		settle:  redis.NewScript(SettleScript()),
 		group:   load("lost", "group"),
 		topics:  load("topics"),
 		ends:    load("lost", "ends"),

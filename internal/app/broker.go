@@ -11,6 +11,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/broker/kafka"
+	"github.com/millrace-ml/millrace/broker/redis"
 )
 
 // OpenBroker opens the broker that a pipeline file names. The data directory is
@@ -22,8 +23,10 @@ func OpenBroker(url, dataDir string, log *slog.Logger) (broker.Broker, error) {
 		return embedded.Open(dataDir, embedded.Options{Logger: log})
 	case "kafka", "kafkas":
 		return kafka.Open(context.Background(), url, kafka.Options{Logger: log})
+	case "redis", "rediss":
+		return redis.Open(context.Background(), url, redis.Options{Logger: log})
 	}
-	return nil, fmt.Errorf("broker %s: write embedded or kafka://host:9092", kind)
+	return nil, fmt.Errorf("broker %s: write embedded, kafka://host:9092 or redis://host:6379", kind)
 }
 
 func brokerKind(url string) string {

@@ -1,27 +1,30 @@
--- append(first) adds the records in ARGV from index first on. Each is the index
--- of its stream in KEYS, the number of its fields and values, and these.
+-- append(first) adds the records in ARGV from index first on. They are in runs:
+-- the index of the run's stream in KEYS, how many fields and values each record
+-- has, how many records there are, and their fields and values.
 --
 -- An id must have a number below a million, or it does not fit into an offset.
 -- Only a clock that stands still, or was set back, could bring so many entries
 -- of one millisecond; then the next millisecond is taken.
 local function append(first)
-  local call, room, nextMilli = redis.call, {}, {}
-  local i, n = first, #ARGV
-  while i <= n do
-    local stream, fields = ARGV[i], tonumber(ARGV[i + 1])
-    local key, left = KEYS[tonumber(stream)], room[stream]
-    if left == nil then
-      local id = call('XADD', key, '*', unpack(ARGV, i + 2, i + 1 + fields))
-      local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-      room[stream] = 999999 - tonumber(seq)
-      nextMilli[stream] = string.format('%.0f-0', tonumber(ms) + 1)
-    elseif left > 0 then
-      call('XADD', key, '*', unpack(ARGV, i + 2, i + 1 + fields))
-      room[stream] = left - 1
-    else
-      call('XADD', key, nextMilli[stream], unpack(ARGV, i + 2, i + 1 + fields))
-      room[stream] = nil
+  local call, unpack = redis.call, unpack
+  local room, nextMilli = {}, {}
+  local i, last = first, #ARGV
+  while i <= last do
+    local stream, fields, records = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+    local key, left = KEYS[tonumber(stream)], room[stream] or 0
+    i = i + 3
+    for _ = 1, records do
+      if left > 0 then
+        call('XADD', key, '*', unpack(ARGV, i, i + fields - 1))
+        left = left - 1
+      else
+        local id = call('XADD', key, nextMilli[stream] or '*', unpack(ARGV, i, i + fields - 1))
+        local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+        nextMilli[stream] = string.format('%.0f-0', tonumber(ms) + 1)
+        left = 999999 - tonumber(seq)
+      end
+      i = i + fields
     end
-    i = i + 2 + fields
+    room[stream] = left
   end
 end

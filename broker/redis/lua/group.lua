@@ -57,8 +57,11 @@ end
 
 local changed = false
 
+-- lease gives the member another lease. It is not less than the time, so that
+-- one is never given again, even if the server has lost the counter.
 local function lease(member)
-  set('e:' .. member, count('lease'))
+  set('lease', math.max(tonumber(hash.lease or '0') + 1, now))
+  set('e:' .. member, hash.lease)
   changed = true
 end
 

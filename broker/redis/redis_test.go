@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+)
+
+func bounded(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t testing.TB, b *Broker, name string, partitions int) {
+	t.Helper()
+	must(t, b.CreateTopics(bounded(t), broker.Topic{Name: name, Partitions: partitions}))
+}
+
+func pinned(topic, value string) broker.Record {
+	return broker.Record{Topic: topic, Pinned: true, Value: []byte(value)}
+}
+
+func join(t testing.TB, b *Broker, group string, topics ...string) broker.Consumer {
+	t.Helper()
+	c, err := b.Join(bounded(t), group, broker.Start(), topics...)
+	must(t, err)
+	return c
+}
+
+func poll(t testing.TB, c broker.Consumer, w broker.Want) []broker.Record {
+	t.Helper()
+	records, err := c.Poll(bounded(t), w)
+	must(t, err)
+	return records
+}
+
+func readAll(t testing.TB, b *Broker, topic string) []broker.Record {
+	t.Helper()
+	r, err := b.Read(bounded(t), topic, broker.AllPartitions, broker.Start(), broker.End())
+	must(t, err)
+	defer r.Close()
+	var all []broker.Record
+	for {
+		records, err := r.Next(bounded(t), 0)
+		if err != nil {
+			return all
+		}
+		all = append(all, records...)
+	}
+}
+
+func values(records []broker.Record) []string {
+	var list []string
+	for _, r := range records {
+		list = append(list, string(r.Value))
+	}
+	return list
+}
+
+func wantValues(t testing.TB, records []broker.Record, want ...string) {
+	t.Helper()
+	if got := values(records); !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
+// logged is a log that tests look into.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+func (l *logged) options() Options {
+	o := conformanceOptions
+	o.Logger = slog.New(slog.NewTextHandler(l, nil))
+	return o
+}
+
+func TestAPlainClientPublishesATicketAndReadsTheAnswer(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
+	create(t, b, "tickets", 1)
+	create(t, b, "answers", 1)
+	c := join(t, b, "desk", "tickets")
+	for _, fields := range [][]any{
+		{"value", "the ticket", "key", "c17", "language", "en"},
+		{"text", "my parcel is late", "key", "c18"},
+	} {
+		must(t, plain.XAdd(bounded(t), &redis.XAddArgs{Stream: "{millrace}:tickets:0", Values: fields}).Err())
+	}
+	batch := poll(t, c, broker.Want{Records: 2, Wait: 20 * time.Second})
+	wantValues(t, batch, "the ticket", `{"text":"my parcel is late"}`)
+	if r := batch[0]; string(r.Key) != "c17" || string(r.Header("language")) != "en" || time.Since(r.Time).Abs() > time.Minute {
+		t.Errorf("the first ticket is %+v", r)
+	}
+	must(t, c.Settle(bounded(t), broker.Record{
+		Topic: "answers", Pinned: true, Key: []byte("c17"), Value: []byte("an answer"),
+		Headers: []broker.Header{{Key: "mr-service", Value: []byte("desk")}},
+	}))
+	entries, err := plain.Do(bounded(t), "XRANGE", "{millrace}:answers:0", "-", "+").Slice()
+	must(t, err)
+	if got := fmt.Sprint(entries[0].([]any)[1]); got != "[key c17 value an answer mr-service desk]" {
+		t.Errorf("the plain client reads %s", got)
+	}
+}
+
+func TestHeadersMayBeNamedKeyAndValue(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "tickets", 1)
+	sent := pinned("tickets", "v")
+	sent.Headers = []broker.Header{{Key: "value", Value: []byte("1")}, {Key: "key", Value: []byte("2")}, {Key: "", Value: nil}}
+	must(t, b.Publish(bounded(t), sent))
+	got := readAll(t, b, "tickets")
+	if len(got) != 1 || len(got[0].Key) != 0 || string(got[0].Value) != "v" || fmt.Sprint(got[0].Headers) != fmt.Sprint(sent.Headers) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestXInfoGroupsShowsTheTruth(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
+	create(t, b, "tickets", 1)
+	for i := range 10 {
+		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+	}
+	check := func(when string, lag int64) {
+		t.Helper()
+		groups, err := plain.XInfoGroups(bounded(t), "{millrace}:tickets:0").Result()
+		must(t, err)
+		if len(groups) != 1 || groups[0].Name != "desk" || groups[0].Lag != lag || groups[0].EntriesRead != 10-lag {
+			t.Errorf("%s: XINFO GROUPS tells %+v, want a lag of %d", when, groups, lag)
+		}
+	}
+	c := join(t, b, "desk", "tickets")
+	check("after joining", 10)
+	poll(t, c, broker.Want{Records: 4})
+	check("after a poll", 10)
+	must(t, c.Settle(bounded(t)))
+	check("after a settle", 6)
+	must(t, c.Close(bounded(t)))
+	all := readAll(t, b, "tickets")
+	must(t, b.Seek(bounded(t), "desk", "tickets", broker.Offset(all[2].Offset)))
+	check("after a seek", 8)
+	must(t, b.Seek(bounded(t), "desk", "tickets", broker.End()))
+	check("after a seek to the end", 0)
+}
+
+func TestLagCountsWhatOthersHaveDeletedOneByOne(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
+	create(t, b, "tickets", 1)
+	for i := range 200 {
+		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+	}
+	c := join(t, b, "desk", "tickets")
+	poll(t, c, broker.Want{Records: 50})
+	must(t, c.Settle(bounded(t)))
+	for _, i := range []int{3, 100, 150} {
+		at := id(readAll(t, b, "tickets")[i].Offset)
+		must(t, plain.XDel(bounded(t), "{millrace}:tickets:0", at.String()).Err())
+	}
+	lags, err := b.Lag(bounded(t), "desk")
+	must(t, err)
+	if len(lags) != 1 || lags[0].Lag != 148 {
+		t.Errorf("the lag is %+v, want 148", lags)
+	}
+}
+
+// rarelyBeating makes members use no connection but for what they are told to do.
+func rarelyBeating() Options {
+	o := conformanceOptions
+	o.HandoverTimeout = time.Minute
+	return o
+}
+
+// The server executes a settle and a publish, and the answers get lost.
+func TestALostReplyIsFoundOut(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	p := proxy.Start(t, s.Addr())
+	b := open(t, "redis://"+p.Addr(), rarelyBeating())
+	watch := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	create(t, b, "out", 1)
+	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a")))
+	c := join(t, b, "g", "in")
+	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
+	must(t, c.Settle(bounded(t)))
+	wantValues(t, poll(t, c, broker.Want{}), "a")
+	for _, step := range []struct {
+		what string
+		call func() error
+		want []string
+	}{
+		{"settle", func() error { return c.Settle(bounded(t), pinned("out", "a")) }, []string{"a"}},
+		{"publish", func() error { return b.Publish(bounded(t), pinned("out", "b")) }, []string{"a", "b"}},
+		{"settle without a batch", func() error { return c.Settle(bounded(t), pinned("out", "c")) }, []string{"a", "b", "c"}},
+	} {
+		p.Set(proxy.Faults{Lose: true})
+		done := make(chan error, 1)
+		go func() { done <- step.call() }()
+		waitFor(t, step.what+" reaches the server", func() bool { return len(readAll(t, watch, "out")) == len(step.want) })
+		select {
+		case err := <-done:
+			t.Fatalf("%s returned %v without an answer", step.what, err)
+		default:
+		}
+		p.Set(proxy.Faults{})
+		must(t, <-done)
+		wantValues(t, readAll(t, watch, "out"), step.want...)
+	}
+}
+
+// The caller gives up a settle that the server has executed, and goes on.
+func TestAnAbandonedSettleIsKnownToTheNextPoll(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	p := proxy.Start(t, s.Addr())
+	b := open(t, "redis://"+p.Addr(), rarelyBeating())
+	watch := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	create(t, b, "out", 1)
+	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a"), pinned("in", "b")))
+	c := join(t, b, "g", "in")
+	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
+	must(t, c.Settle(bounded(t)))
+	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
+	p.Set(proxy.Faults{Lose: true})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Settle(ctx, pinned("out", "a")) }()
+	waitFor(t, "the settle reaches the server", func() bool { return len(readAll(t, watch, "out")) == 1 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatalf("settle returned %v when its context ended", err)
+	}
+	p.Set(proxy.Faults{})
+	c.Rewind()
+	wantValues(t, poll(t, c, broker.Want{}), "b")
+	must(t, c.Settle(bounded(t), pinned("out", "b")))
+	wantValues(t, readAll(t, watch, "out"), "a", "b")
+}
+
+func waitFor(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// The server comes back empty. That is said aloud, and work goes on.
+func TestAServerThatComesBackEmptyIsReported(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	var log logged
+	b := open(t, s.URL(), log.options())
+	create(t, b, "in", 2)
+	create(t, b, "out", 2)
+	c := join(t, b, "g", "in")
+	must(t, b.Publish(bounded(t), pinned("in", "old"), pinned("in", "older")))
+	wantValues(t, poll(t, c, broker.Want{Records: 1}), "old")
+	s.Restart()
+	if err := c.Settle(bounded(t), pinned("out", "old")); !errors.Is(err, broker.ErrFenced) {
+		t.Fatalf("settle on the empty server returned %v", err)
+	}
+	if !log.has("Redis has lost its data") {
+		t.Errorf("the loss is not in the log:\n%s", log.text.String())
+	}
+	must(t, b.Publish(bounded(t), pinned("in", "new")))
+	wantValues(t, poll(t, c, broker.Want{}), "new")
+	must(t, c.Settle(bounded(t), pinned("out", "new")))
+	wantValues(t, readAll(t, b, "out"), "new")
+	if infos, err := b.Topics(bounded(t)); err != nil || len(infos) != 2 || infos[0].Partitions != 2 {
+		t.Errorf("the topics are %+v, %v", infos, err)
+	}
+}
+
+// One stream is gone, as after a failover to a replica that was behind.
+func TestAStreamThatEndsBeforeThePositionIsReported(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	p := proxy.Start(t, s.Addr())
+	var log logged
+	b := open(t, "redis://"+p.Addr(), log.options())
+	create(t, b, "in", 1)
+	must(t, b.Publish(bounded(t), pinned("in", "old")))
+	c := join(t, b, "g", "in")
+	wantValues(t, poll(t, c, broker.Want{}), "old")
+	must(t, c.Settle(bounded(t)))
+	must(t, s.Client().Del(bounded(t), "{millrace}:in:0").Err())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	polled := make(chan []broker.Record, 1)
+	go func() {
+		records, _ := c.Poll(ctx, broker.Want{})
+		polled <- records
+	}()
+	waitFor(t, "the loss is reported", func() bool {
+		p.Reset() // what a client notices of a failover
+		time.Sleep(20 * time.Millisecond)
+		return log.has("Redis has lost records")
+	})
+	must(t, b.Publish(bounded(t), pinned("in", "new")))
+	wantValues(t, <-polled, "new")
+}
+
+func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	o := conformanceOptions
+	o.retentionInterval = 20 * time.Millisecond
+	b := open(t, s.URL(), o)
+	must(t, b.CreateTopics(bounded(t),
+		broker.Topic{Name: "aged", Partitions: 1, Retention: 50 * time.Millisecond},
+		broker.Topic{Name: "large", Partitions: 1, RetentionBytes: 64 << 10},
+		broker.Topic{Name: "kept", Partitions: 1}))
+	for _, topic := range []string{"aged", "large", "kept"} {
+		var records []broker.Record
+		for i := range 3000 {
+			records = append(records, pinned(topic, fmt.Sprintf("%0100d", i)))
+		}
+		must(t, b.Publish(bounded(t), records...))
+	}
+	c := join(t, b, "g", "aged")
+	count := func(topic string) int64 {
+		infos, err := b.Topics(bounded(t))
+		must(t, err)
+		i := slices.IndexFunc(infos, func(info broker.TopicInfo) bool { return info.Name == topic })
+		return infos[i].Ends[0].Records
+	}
+	waitFor(t, "old records are deleted", func() bool { return count("aged") <= 100 })
+	waitFor(t, "records beyond the bytes are deleted", func() bool { return count("large") < 1000 })
+	if n := count("large"); n < 300 {
+		t.Errorf("only %d records of 100 bytes are left of 64 KiB", n)
+	}
+	if n := count("kept"); n != 3000 {
+		t.Errorf("%d records are left of a topic that keeps all 3000", n)
+	}
+	lags, err := b.Lag(bounded(t), "g")
+	must(t, err)
+	if lags[0].Lag > 100 {
+		t.Errorf("the lag counts deleted records: %+v", lags)
+	}
+	// The group goes on with what there is.
+	must(t, b.Publish(bounded(t), pinned("aged", "next")))
+	for {
+		batch := poll(t, c, broker.Want{})
+		must(t, c.Settle(bounded(t)))
+		if string(batch[len(batch)-1].Value) == "next" {
+			break
+		}
+	}
+}
+
+// A program that is killed does not leave the group.
+func TestThePartitionsOfAKilledMemberMove(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	killed, heir := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
+	create(t, killed, "in", 4)
+	c := join(t, killed, "g", "in")
+	must(t, killed.Publish(bounded(t), pinned("in", "a")))
+	poll(t, c, broker.Want{})
+	must(t, killed.Close()) // with a batch, and without leaving
+	d := join(t, heir, "g", "in")
+	wantValues(t, poll(t, d, broker.Want{}), "a")
+	must(t, d.Settle(bounded(t)))
+	waitFor(t, "the heir owns everything", func() bool {
+		_, err := d.Poll(contextFor(t, 50*time.Millisecond), broker.Want{})
+		return errors.Is(err, context.DeadlineExceeded) && len(d.Assignment().Partitions) == 4
+	})
+}
+
+func contextFor(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A member that dies must not keep its group from being seeked for ever.
+func TestAGroupOfDeadMembersIsSeeked(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	dead, b := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
+	create(t, dead, "in", 1)
+	join(t, dead, "g", "in")
+	if err := b.Seek(bounded(t), "g", "in", broker.End()); !errors.Is(err, broker.ErrGroupActive) {
+		t.Fatalf("seek of an active group: %v", err)
+	}
+	must(t, dead.Close())
+	waitFor(t, "the group can be seeked", func() bool { return b.Seek(bounded(t), "g", "in", broker.End()) == nil })
+}
+
+// A million entries of one millisecond do not fit into offsets.
+func TestAClockThatStandsStillUsesUpItsNumbersAndGoesOn(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	future := time.Now().Add(time.Hour).UnixMilli()
+	must(t, s.Client().XAdd(bounded(t), &redis.XAddArgs{
+		Stream: "{millrace}:in:0", ID: fmt.Sprintf("%d-999997", future), Values: []any{"value", "0"},
+	}).Err())
+	want := []string{"0"}
+	for range 2 {
+		var records []broker.Record
+		for range 3 {
+			want = append(want, strconv.Itoa(len(want)))
+			records = append(records, pinned("in", want[len(want)-1]))
+		}
+		must(t, b.Publish(bounded(t), records...))
+	}
+	got := readAll(t, b, "in")
+	wantValues(t, got, want...)
+	if last := id(got[len(got)-1].Offset); last.String() != fmt.Sprintf("%d-3", future+1) {
+		t.Errorf("the last id is %v", last)
+	}
+}
+
+func TestAnEntryThatCannotBeReadIsAnErrorThatSaysWhy(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	c := join(t, b, "g", "in")
+	must(t, s.Client().XAdd(bounded(t), &redis.XAddArgs{Stream: "{millrace}:in:0", ID: "1767870000123000-0", Values: []any{"value", "v"}}).Err())
+	if _, err := c.Poll(bounded(t), broker.Want{}); err == nil || !strings.Contains(err.Error(), "with the id *") {
+		t.Errorf("poll: %v", err)
+	}
+}
+
+func TestAServerThatWouldDeleteRecordsIsRefused(t *testing.T) {
+	s := servers.Start(t, servers.Options{Args: []string{"--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"}})
+	_, err := Open(bounded(t), s.URL(), conformanceOptions)
+	if err == nil || !strings.Contains(err.Error(), "noeviction") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheWrongPasswordIsAnErrorWithoutIt(t *testing.T) {
+	s := servers.Start(t, servers.Options{Password: "the-right-one"})
+	open(t, "redis://:the-right-one@"+s.Addr(), conformanceOptions)
+	_, err := Open(bounded(t), "redis://:the-wrong-one@"+s.Addr(), conformanceOptions)
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "wrong-one") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Open(bounded(t), s.URL(), conformanceOptions); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
+		t.Errorf("without a password: %v", err)
+	}
+}
+
+// A server that stands still holds everything up, and nothing is lost.
+func TestAPausedServerIsWaitedFor(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	create(t, b, "out", 1)
+	c := join(t, b, "g", "in")
+	must(t, b.Publish(bounded(t), pinned("in", "a")))
+	poll(t, c, broker.Want{})
+	s.Pause()
+	done := make(chan error, 2)
+	go func() { done <- c.Settle(bounded(t), pinned("out", "a")) }()
+	go func() { done <- b.Publish(bounded(t), pinned("in", "b")) }()
+	select {
+	case err := <-done:
+		t.Fatalf("a call of a paused server returned %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.Resume()
+	must(t, <-done)
+	must(t, <-done)
+	wantValues(t, readAll(t, b, "out"), "a")
+	wantValues(t, poll(t, c, broker.Want{}), "b")
+}
