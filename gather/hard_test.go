@@ -191,3 +191,51 @@ func TestMorePartsComeLateThanTheIndexHolds(t *testing.T) {
 		}
 	}
 }
+
+// forgetful is a broker whose retention has deleted all answers so far.
+type forgetful struct {
+	broker.Broker
+	before int64
+}
+
+func (f forgetful) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
+	if offset, ok := from.Offset(); topic == "desk" && (!ok || offset < f.before) {
+		from = broker.Offset(f.before)
+	}
+	return f.Broker.Read(ctx, topic, partition, from, to)
+}
+
+// When the answers are deleted, what they answered is not answered again.
+func TestAnEmptiedOutputTopicIsNotFilledAgain(t *testing.T) {
+	for _, deadline := range []time.Duration{0, 10 * time.Millisecond} {
+		t.Run(fmt.Sprint(deadline), func(t *testing.T) {
+			d := newDesk(t, deadline)
+			stop := d.serve()
+			d.publish(ticket(`{"id":"A"}`), ticket(`{"id":"B"}`))
+			d.publish(mood(0, `1`), class(0, `2`), mood(1, `3`), class(1, `4`))
+			n := len(d.answers(2))
+			d.settled()
+			stop()
+			time.Sleep(deadline)
+			g, err := gather.New(forgetful{d.b, int64(n)}, d.c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- g.Run(ctx) }()
+			d.publish(ticket(`{"id":"C"}`), mood(2, `5`), class(2, `6`))
+			d.settled()
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			all := d.answers(n + 1)
+			for _, line := range all[n:] {
+				if !strings.HasPrefix(line, "C ") {
+					t.Errorf("answered again: %s", line)
+				}
+			}
+		})
+	}
+}

@@ -117,21 +117,49 @@ func (m *member) lowWater(ctx context.Context, w *window) (broker.Position, erro
 		}
 		return broker.Position{}, fmt.Errorf("the last record of %s[%d] (offset %d) is not from gather %s: let no one else write to this topic", m.g.c.To, w.partition, last.Offset, m.g.c.Name)
 	}
-	// Nothing was answered yet, so every source that was read is open. Where a
-	// group begins at the end or at an age, the first one read is not known: one
-	// that was appended a deadline before the last one read was answered by now
-	// if it was read at all.
-	if m.g.c.Start.IsStart() || w.next == 0 {
+	if w.next == 0 {
 		return broker.Start(), nil
 	}
-	if m.g.c.Deadline == 0 {
-		return broker.Offset(w.next), nil
+	if emptied, err := m.emptied(ctx, w); err != nil {
+		return broker.Position{}, err
+	} else if emptied {
+		return m.overdue(w, time.Now()), nil
 	}
+	// Nothing was answered yet, so every source that was read is open.
+	if _, at := m.g.c.Start.Time(); at || m.g.c.Start.IsStart() {
+		return m.g.c.Start, nil
+	}
+	// Where the group began is not known: one that was appended a deadline before
+	// the last one read was answered by now if it was read at all.
 	newest := time.Now()
 	if r, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(w.next-1)); err != nil {
 		return broker.Position{}, err
 	} else if r != nil {
 		newest = r.Time
 	}
-	return broker.At(newest.Add(-m.g.c.Deadline)), nil
+	return m.overdue(w, newest), nil
+}
+
+// emptied reports whether retention has deleted every answer, which not every
+// broker leaves the last of.
+func (m *member) emptied(ctx context.Context, w *window) (bool, error) {
+	infos, err := m.g.b.Topics(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, info := range infos {
+		if info.Name == m.g.c.To && int(w.partition) < len(info.Ends) {
+			return info.Ends[w.partition].End > 0, nil
+		}
+	}
+	return false, nil
+}
+
+// overdue is where the sources begin whose deadline is after a moment; those
+// before were answered.
+func (m *member) overdue(w *window, moment time.Time) broker.Position {
+	if m.g.c.Deadline == 0 {
+		return broker.Offset(w.next)
+	}
+	return broker.At(moment.Add(-m.g.c.Deadline))
 }
