@@ -5,6 +5,7 @@ package builtin
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/millrace-ml/millrace/model"
@@ -24,9 +25,6 @@ type embedding struct {
 	texts  texts
 	vector []float32
 }
-
-// vectorDecimals are enough for cosines that are right to the fourth decimal.
-const vectorDecimals = 4
 
 // newEmbedder reads the option
 //
@@ -48,6 +46,7 @@ func (m *embedder) Predict(ctx context.Context, items []model.Item) ([]model.Ans
 	}()
 	work.texts.read(items, m.field)
 	out := newOutput(len(items))
+	out.buf = make([]byte, 0, len(items)*(numberBytes*m.model.Dim()+len(`{"vector":[]}`)))
 	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -62,6 +61,9 @@ func (m *embedder) Predict(ctx context.Context, items []model.Item) ([]model.Ans
 	return out.answers(), nil
 }
 
+// numberBytes is the most that a number of a vector and its comma take.
+const numberBytes = len("-0.1234,")
+
 // appendVector appends {"vector":[…]}.
 func appendVector(dst []byte, vector []float32) []byte {
 	dst = append(dst, `{"vector":[`...)
@@ -69,9 +71,28 @@ func appendVector(dst []byte, vector []float32) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendFloat(dst, float64(x), vectorDecimals)
+		dst = appendShort(dst, x)
 	}
 	return append(dst, "]}"...)
+}
+
+// appendShort appends a number from -1 to 1 with four decimals, which is enough
+// for cosines that are right to the third. There are hundreds of them a record,
+// so it does less than strconv.
+func appendShort(dst []byte, x float32) []byte {
+	n := int32(math.Round(float64(x) * 10_000))
+	if n < 0 {
+		dst, n = append(dst, '-'), -n
+	}
+	dst = append(dst, '0'+byte(n/10_000))
+	if n %= 10_000; n == 0 {
+		return dst
+	}
+	dst = append(dst, '.', '0'+byte(n/1000), '0'+byte(n/100%10), '0'+byte(n/10%10), '0'+byte(n%10))
+	for dst[len(dst)-1] == '0' {
+		dst = dst[:len(dst)-1]
+	}
+	return dst
 }
 
 // readVector reads an embedder's answer into vector, which has the length that
@@ -105,9 +126,9 @@ func scanVector(vector []float32, value []byte) error {
 		}
 		n := 0
 		err := s.array(func() error {
-			x, err := s.float()
+			x, err := s.short()
 			if err == nil && n < len(vector) {
-				vector[n] = float32(x)
+				vector[n] = x
 			}
 			n++
 			return err
@@ -125,3 +146,37 @@ func scanVector(vector []float32, value []byte) error {
 	}
 	return err
 }
+
+// short returns the number that is next. Those of a few digits, as appendShort
+// writes them, are exact quotients of whole numbers and need no strconv.
+func (s *scanner) short() (float32, error) {
+	from := s.pos
+	digits, err := s.number()
+	if err != nil {
+		return 0, err
+	}
+	n, after, point := 0, 0, false
+	for i, c := range digits {
+		switch {
+		case c == '-' && i == 0:
+		case c == '.':
+			point = true
+		case '0' <= c && c <= '9' && i < 8:
+			n = n*10 + int(c-'0')
+			if point {
+				after++
+			}
+		default:
+			s.pos = from
+			x, err := s.float()
+			return float32(x), err
+		}
+	}
+	x := float32(float64(n) / tens[after])
+	if digits[0] == '-' {
+		x = -x
+	}
+	return x, nil
+}
+
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/millrace-ml/millrace/text/embed"
 	"github.com/millrace-ml/millrace/text/linear"
+	"github.com/millrace-ml/millrace/text/metrics"
 	"github.com/millrace-ml/millrace/text/tagger"
 	"github.com/millrace-ml/millrace/text/token"
 )
@@ -188,6 +189,18 @@ func prepare(examples []Example, o linear.Options) ([]string, []linear.Example, 
 		prepared[i] = linear.Example{Vector: v, Label: index[i], Weight: e.Weight, Group: e.Group, Auxiliary: e.Auxiliary}
 	}
 	return labels, prepared, nil
+}
+
+// Evaluate measures the model on examples whose labels are known.
+func (m *Model) Evaluate(examples []Example) metrics.Report {
+	predictions := make([]metrics.Prediction, len(examples))
+	var probabilities []float64
+	for i, e := range examples {
+		var best int
+		probabilities, best = m.Predict(probabilities[:0], e.Tagged)
+		predictions[i] = metrics.Prediction{Truth: e.Label, Label: m.Label(best), Probability: probabilities[best]}
+	}
+	return metrics.Judge(predictions)
 }
 
 // Save writes the weights.

@@ -126,3 +126,13 @@ func BenchmarkPredict(b *testing.B) {
 		p, _ = m.Predict(p[:0], tagged)
 	}
 }
+
+func TestEvaluateCountsWhatIsRight(t *testing.T) {
+	r := classifier.English().Evaluate([]classifier.Example{
+		{Tagged: classifier.Tag("Where is my parcel?"), Label: "delivery"},
+		{Tagged: classifier.Tag("Where is my parcel?"), Label: "no such label"},
+	})
+	if r.Texts != 2 || r.Accuracy != 0.5 {
+		t.Errorf("report is %+v", r)
+	}
+}

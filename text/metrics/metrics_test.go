@@ -85,3 +85,18 @@ func TestRecallCountsTheFirstK(t *testing.T) {
 	near(t, "recall@3", r.RecallAt(3), 0.75)
 	near(t, "mean reciprocal rank", r.MeanReciprocal(), (1+1+1.0/3)/4)
 }
+
+func TestJudgeCountsLabelsThatTheModelDoesNotKnow(t *testing.T) {
+	r := metrics.Judge([]metrics.Prediction{
+		{Truth: "a", Label: "a", Probability: 1},
+		{Truth: "b", Label: "a", Probability: 1},
+		{Truth: "a", Label: "a", Probability: 1},
+		{Truth: "a", Label: "a", Probability: 1},
+	})
+	near(t, "accuracy", r.Accuracy, 0.75)
+	near(t, "macro-F1", r.MacroF1, (6.0/7)/2)
+	near(t, "calibration error", r.CalibrationError, 0.25)
+	if r.Texts != 4 || len(r.Confusion) != 2 || r.Confusion[1][0] != 1 {
+		t.Errorf("report is %+v", r)
+	}
+}

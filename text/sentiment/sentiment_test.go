@@ -107,3 +107,13 @@ func BenchmarkPredict(b *testing.B) {
 		p, _ = m.Predict(p[:0], message)
 	}
 }
+
+func TestEvaluateCountsWhatIsRight(t *testing.T) {
+	r := sentiment.English().Evaluate([]sentiment.Example{
+		{Text: "Thank you, I love it!", Label: "positive"},
+		{Text: "Thank you, I love it!", Label: "no such label"},
+	})
+	if r.Texts != 2 || r.Accuracy != 0.5 {
+		t.Errorf("report is %+v", r)
+	}
+}
