@@ -46,11 +46,12 @@ func pseudoTerminal(t *testing.T, columns, rows uint16) (user, program *os.File)
 
 // watched is a program on a terminal and what a person there has seen.
 type watched struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	user *os.File
-	seen chan []byte
-	all  bytes.Buffer
+	t     *testing.T
+	cmd   *exec.Cmd
+	user  *os.File
+	seen  chan []byte
+	ended chan struct{} // the program has
+	all   bytes.Buffer
 }
 
 func onTerminal(t *testing.T, env []string, args ...string) (w *watched, program *os.File) {
@@ -62,7 +63,7 @@ func onTerminal(t *testing.T, env []string, args ...string) (w *watched, program
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	w = &watched{t: t, cmd: exec.CommandContext(ctx, self, args...), user: user, seen: make(chan []byte)}
+	w = &watched{t: t, cmd: exec.CommandContext(ctx, self, args...), user: user, seen: make(chan []byte), ended: make(chan struct{})}
 	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = program, program, program
 	w.cmd.Env = append(append(os.Environ(), asProgram+"=1", "TERM=xterm", "NO_COLOR="), env...)
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -70,14 +71,20 @@ func onTerminal(t *testing.T, env []string, args ...string) (w *watched, program
 		t.Fatal(err)
 	}
 	go func() {
-		buf := make([]byte, 64<<10)
-		for {
+		_ = w.cmd.Wait() // the exit code says it
+		close(w.ended)
+	}()
+	go func() {
+		for buf := make([]byte, 64<<10); ; {
 			n, err := user.Read(buf)
 			if err != nil {
-				close(w.seen)
+				return // the test is over
+			}
+			select {
+			case w.seen <- bytes.Clone(buf[:n]):
+			case <-t.Context().Done():
 				return
 			}
-			w.seen <- bytes.Clone(buf[:n])
 		}
 	}()
 	return w, program
@@ -86,14 +93,14 @@ func onTerminal(t *testing.T, env []string, args ...string) (w *watched, program
 // await waits until a text was seen after what was awaited before.
 func (w *watched) await(text string) {
 	w.t.Helper()
-	limit := time.After(40 * time.Second)
-	for !strings.Contains(w.all.String(), text) {
+	limit := time.After(50 * time.Second)
+	for ended := w.ended; !strings.Contains(w.all.String(), text); {
 		select {
-		case b, more := <-w.seen:
-			if !more {
-				w.t.Fatalf("%q does not come; %q", text, w.all.String())
-			}
+		case b := <-w.seen:
 			w.all.Write(b)
+		case <-ended:
+			// What it wrote last may still be under way.
+			ended, limit = nil, time.After(time.Second)
 		case <-limit:
 			w.t.Fatalf("%q does not come; %q", text, w.all.String())
 		}
@@ -110,19 +117,11 @@ func (w *watched) press(keys string) {
 
 func (w *watched) exitCode() int {
 	w.t.Helper()
-	ended := make(chan struct{})
-	go func() {
-		_ = w.cmd.Wait() // the exit code says it
-		close(ended)
-	}()
 	for {
 		select {
-		case b, more := <-w.seen:
-			if !more {
-				w.seen = nil
-			}
+		case b := <-w.seen:
 			w.all.Write(b)
-		case <-ended:
+		case <-w.ended:
 			return w.cmd.ProcessState.ExitCode()
 		}
 	}

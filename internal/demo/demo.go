@@ -25,6 +25,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	supportdesk "github.com/millrace-ml/millrace/examples/support-desk"
 	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -39,7 +40,9 @@ type Config struct {
 
 	Logger *slog.Logger // nil discards
 
-	patient bool // the gather has no deadline: for tests, on machines that are busy
+	// For tests, on machines that are busy: no deadline, and other models.
+	patient bool
+	model   func(service string, m pipeline.Model) (model.Model, error)
 }
 
 // Demo is made by New, run once, and closed.
@@ -86,7 +89,9 @@ func New(ctx context.Context, c Config) (_ *Demo, err error) {
 	if d.broker, err = app.OpenBroker("embedded", filepath.Join(d.dir, "data"), c.Logger); err != nil {
 		return nil, err
 	}
-	if d.app, err = app.New(ctx, app.Config{Pipeline: d.pipeline, Broker: d.broker, NoDeadline: c.patient, Logger: c.Logger}); err != nil {
+	if d.app, err = app.New(ctx, app.Config{
+		Pipeline: d.pipeline, Broker: d.broker, NoDeadline: c.patient, Model: c.model, Logger: c.Logger,
+	}); err != nil {
 		return nil, err
 	}
 	d.book = book{sent: map[string]time.Time{}, begun: time.Now()}

@@ -7,13 +7,21 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/pipeline"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quick makes models that start at once and answer with what they are given.
+func quick(string, pipeline.Model) (model.Model, error) { return builtin.New("identity", nil, "") }
 
 // play runs a demo until the returned function is called, which waits for the
 // drain.
@@ -112,7 +120,7 @@ func TestOnceAnswersEverySampleOnceByAllModels(t *testing.T) {
 }
 
 func TestABurstFillsBatchesAndIsAnsweredBeforeTheEnd(t *testing.T) {
-	d, stop := play(t, Config{Rate: 0.001, patient: true})
+	d, stop := play(t, Config{Rate: 0.001, patient: true, model: quick})
 	if !d.Burst(400) {
 		t.Fatal("the burst is refused")
 	}
@@ -139,7 +147,7 @@ func TestABurstFillsBatchesAndIsAnsweredBeforeTheEnd(t *testing.T) {
 
 func TestAHeldDemoWritesOnlyBursts(t *testing.T) {
 	answers, answered := collector()
-	d, err := New(t.Context(), Config{Rate: 1000, Answered: answered})
+	d, err := New(t.Context(), Config{Rate: 1000, Answered: answered, model: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +198,7 @@ func TestEachRoundHasIdsOfItsOwn(t *testing.T) {
 }
 
 func TestABurstIsRefusedWhenTooMuchWaits(t *testing.T) {
-	d, err := New(t.Context(), Config{})
+	d, err := New(t.Context(), Config{model: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +216,7 @@ func TestABurstIsRefusedWhenTooMuchWaits(t *testing.T) {
 
 func TestAnErrorOfTheReaderEndsTheDemo(t *testing.T) {
 	gone := errors.New("nobody reads")
-	d, err := New(t.Context(), Config{Rate: 100, Answered: func(Answer) error { return gone }})
+	d, err := New(t.Context(), Config{Rate: 100, Answered: func(Answer) error { return gone }, model: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,9 +229,19 @@ func TestAnErrorOfTheReaderEndsTheDemo(t *testing.T) {
 func TestWithoutATemporaryDirectoryItSaysWhatToDo(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/none")
 	t.Setenv("TMP", t.TempDir()+"/none") // Windows
-	_, err := New(t.Context(), Config{})
-	if err == nil {
-		t.Fatal("no error")
+	if _, err := New(t.Context(), Config{}); err == nil || !strings.Contains(err.Error(), "TMPDIR says where") {
+		t.Errorf("error %v", err)
 	}
-	t.Log(err)
+}
+
+func TestAFailedStartLeavesNothingBehind(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := New(ctx, Config{model: quick}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left in the temporary directory (%v)", left, err)
+	}
 }
