@@ -175,11 +175,12 @@ func (s *suite) waitForAnswers(group string, topics ...string) {
 		if s.Failed() {
 			s.FailNow()
 		}
-		for _, topic := range topics {
-			if s.totalLag(group, topic) != 0 {
+		lags := s.lag(group)
+		for _, l := range lags {
+			if l.Lag != 0 && slices.Contains(topics, l.Topic) {
 				return false
 			}
 		}
-		return true
+		return len(lags) > 0 // nobody has joined yet
 	})
 }

@@ -369,6 +369,6 @@ func (c *consumer) shut() {
 }
 
 func (c *consumer) end(ctx context.Context) {
-	c.txn.close()
+	c.txn.close(ctx)
 	c.m.end(ctx)
 }

@@ -6,9 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 // heals reports whether what failed may go well when it is tried again: servers
@@ -17,6 +20,13 @@ import (
 func heals(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
 		return false
+	}
+	for _, e := range []error{
+		broker.ErrUnknownTopic, broker.ErrTopicConflict, broker.ErrTooLarge, broker.ErrFenced, broker.ErrGroupActive, broker.ErrClosed,
+	} {
+		if errors.Is(err, e) {
+			return false
+		}
 	}
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
@@ -53,4 +63,17 @@ func overtaken(err error) bool {
 		}
 	}
 	return false
+}
+
+// retry calls until the outcome is one that does not heal.
+func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		v, err := call()
+		if err == nil || !heals(err) || ctx.Err() != nil {
+			return v, err
+		}
+		if sleep(ctx, backoff(try)) != nil {
+			return v, fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
 }

@@ -73,7 +73,7 @@ func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.To
 
 // describeGroup returns the group's members, in no state without them.
 func (b *Broker) describeGroup(ctx context.Context, group string) (kadm.DescribedGroup, error) {
-	for try := 1; ; try++ {
+	return retry(ctx, func() (kadm.DescribedGroup, error) {
 		all, err := b.admin.DescribeGroups(ctx, group)
 		d := all[group]
 		if err == nil {
@@ -82,13 +82,8 @@ func (b *Broker) describeGroup(ctx context.Context, group string) (kadm.Describe
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			return kadm.DescribedGroup{Group: group}, nil
 		}
-		if err == nil || !heals(err) {
-			return d, err
-		}
-		if err := sleep(ctx, backoff(try)); err != nil {
-			return d, err
-		}
-	}
+		return d, err
+	})
 }
 
 // Groups implements [broker.Broker].
@@ -98,7 +93,7 @@ func (b *Broker) Groups(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer leave()
-	listed, err := b.admin.ListGroups(ctx)
+	listed, err := retry(ctx, func() (kadm.ListedGroups, error) { return b.admin.ListGroups(ctx) })
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", b.failed(err))
 	}
@@ -267,18 +262,11 @@ func (b *Broker) seek(ctx context.Context, group, topic string, to broker.Positi
 	for p, at := range list {
 		offsets.AddOffset(topic, int32(p), at, -1)
 	}
-	for try := 1; ; try++ {
-		err := b.admin.CommitAllOffsets(ctx, group, offsets)
-		if stale(err) {
-			return fmt.Errorf("%w: %w", broker.ErrGroupActive, err)
-		}
-		if err == nil || !heals(err) {
-			return err
-		}
-		if err := sleep(ctx, backoff(try)); err != nil {
-			return err
-		}
+	_, err = retry(ctx, func() (any, error) { return nil, b.admin.CommitAllOffsets(ctx, group, offsets) })
+	if stale(err) {
+		return fmt.Errorf("%w: %w", broker.ErrGroupActive, err)
 	}
+	return err
 }
 
 // Join implements [broker.Broker].

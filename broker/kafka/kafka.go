@@ -150,6 +150,7 @@ func (b *Broker) failed(err error) error {
 	case b.done.Err() != nil || errors.Is(err, kgo.ErrClientClosed):
 		return broker.ErrClosed
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		b.topics.forgetAll()
 		return fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return fmt.Errorf("%w: the topic's max.message.bytes is less than the limit of this client: %w", broker.ErrTooLarge, err)
@@ -186,12 +187,12 @@ func (b *Broker) Close() error {
 	b.users = nil
 	b.mu.Unlock()
 	b.cancel()
+	b.calls.Wait()
 	var wg sync.WaitGroup
 	for u := range users {
 		wg.Go(u.shut)
 	}
 	wg.Wait()
-	b.calls.Wait()
 	b.client.Close()
 	return nil
 }

@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -43,32 +44,39 @@ func (d *directory) get(ctx context.Context, name string) (*topic, error) {
 	return d.refresh(ctx, name)
 }
 
+// await asks the cluster about a topic that exists, until it is known.
+func (d *directory) await(ctx context.Context, name string) (*topic, error) {
+	for try := 1; ; try++ {
+		t, err := d.refresh(ctx, name)
+		if !errors.Is(err, broker.ErrUnknownTopic) {
+			return t, err
+		}
+		if sleep(ctx, backoff(try)) != nil {
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
 // refresh asks the cluster about a topic.
 func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
 	if err := broker.ValidName(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
 	}
-	for try := 1; ; try++ {
+	t, err := retry(ctx, func() (*topic, error) {
 		details, err := d.admin.ListTopics(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("look up topic %s: %w", name, err)
+			return nil, err
 		}
-		t, err := asTopic(details[name])
-		if err == nil {
-			d.mu.Lock()
-			d.topics[name] = t
-			d.mu.Unlock()
-			return t, nil
-		}
-		d.forget(name)
-		if kerr.IsRetriable(err) && err != kerr.UnknownTopicOrPartition {
-			if err := sleep(ctx, backoff(try)); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		return nil, fmt.Errorf("topic %s: %w", name, err)
+		return asTopic(details[name])
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		delete(d.topics, name)
+		return nil, fmt.Errorf("look up topic %s: %w", name, err)
 	}
+	d.topics[name] = t
+	return t, nil
 }
 
 func asTopic(d kadm.TopicDetail) (*topic, error) {
@@ -92,4 +100,10 @@ func (d *directory) forget(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.topics, name)
+}
+
+func (d *directory) forgetAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.topics)
 }

@@ -35,7 +35,8 @@ func behindProxies(t *testing.T, o servers.Options) (*servers.Cluster, []*proxy.
 	return startCluster(t, o), proxies
 }
 
-// Through a network that fails all the time.
+// Through a network that fails all the time. Where the suite restarts the broker
+// it is only cut off; that servers are killed is tested elsewhere.
 func TestConformanceThroughABadNetwork(t *testing.T) {
 	c, proxies := behindProxies(t, servers.Options{})
 	stop := proxies[0].Torment(200 * time.Millisecond)
@@ -43,18 +44,37 @@ func TestConformanceThroughABadNetwork(t *testing.T) {
 	o := conformanceOptions
 	o.HandoverTimeout = 5 * time.Second
 	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
-		h := newHarness(c, o)
+		clients := &clients{url: c.URL(), options: o}
+		h := clients.harness()
 		h.Patience = time.Minute
+		h.Restart = func(testing.TB) {
+			proxies[0].Reset()
+			clients.close()
+		}
 		return h
 	})
 }
 
-// On three nodes of which a restart kills one after the other.
+// On three nodes of which a restart kills one after the other; the others go on.
 func TestConformanceOnThreeNodes(t *testing.T) {
 	c := startCluster(t, servers.Options{Nodes: 3})
+	next := 0
 	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
-		h := newHarness(c, conformanceOptions)
+		clients := &clients{url: c.URL(), options: conformanceOptions}
+		h := clients.harness()
 		h.Patience = time.Minute
+		h.Restart = func(t testing.TB) {
+			if err := c.WaitReady(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			node := c.Nodes[next%3]
+			next++
+			node.Kill()
+			if err := node.Launch(); err != nil {
+				t.Fatal(err)
+			}
+			clients.close()
+		}
 		return h
 	})
 }

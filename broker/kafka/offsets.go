@@ -24,15 +24,7 @@ type listing func(ctx context.Context, topics ...string) (kadm.ListedOffsets, er
 // list calls until every partition has an answer; topics that do not exist have
 // none.
 func (b *Broker) list(ctx context.Context, what listing, topics []string) (map[string][]int64, error) {
-	for try := 1; ; try++ {
-		offsets, err := listOnce(ctx, what, topics)
-		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return offsets, err
-		}
-		if err := sleep(ctx, backoff(try)); err != nil {
-			return nil, err
-		}
-	}
+	return retry(ctx, func() (map[string][]int64, error) { return listOnce(ctx, what, topics) })
 }
 
 func listOnce(ctx context.Context, what listing, topics []string) (map[string][]int64, error) {

@@ -39,6 +39,9 @@ func (c *cursor) expected() int64 {
 
 // settled moves past the open batch.
 func (c *cursor) settled() {
+	if c.taken == 0 {
+		return
+	}
 	c.position = c.next()
 	for i := range c.taken {
 		c.bytes -= c.records[i].Size()

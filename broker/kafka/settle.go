@@ -66,13 +66,8 @@ func (c *consumer) settle(ctx context.Context, results []broker.Record) error {
 		c.forget()
 		return err
 	}
-	if len(s.moves) == 0 && len(s.results) == 0 {
-		c.finish()
-		return nil
-	}
 	c.pending = s
-	c.txn.runs.Add(1)
-	go c.txn.run(s)
+	c.txn.runs.Go(func() { c.txn.run(s) })
 	took, err := c.outcome(ctx)
 	if !took && err == nil {
 		err = errAbandoned
@@ -80,8 +75,8 @@ func (c *consumer) settle(ctx context.Context, results []broker.Record) error {
 	return err
 }
 
-// begin fixes what the settle moves, and keeps the member's partitions until
-// finish.
+// begin fixes what the settle moves, and keeps the member's partitions until its
+// outcome is known.
 func (c *consumer) begin(s *settling) error {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
@@ -133,14 +128,10 @@ func (c *consumer) outcome(ctx context.Context) (took bool, err error) {
 		c.finish()
 		return true, nil
 	case errors.Is(s.err, broker.ErrFenced):
-		c.unsettle()
 		c.forget()
-		return false, s.err
 	case errors.Is(s.err, errAbandoned):
-		c.unsettle()
 		return false, nil
 	}
-	c.unsettle()
 	return false, s.err
 }
 
@@ -162,27 +153,8 @@ func (c *consumer) findOut(ctx context.Context) error {
 
 // finish moves past the batch.
 func (c *consumer) finish() {
-	if c.open || c.hasTaken() {
-		for _, cur := range c.queue.cursors {
-			cur.settled()
-		}
-	}
-	c.unsettle()
-	c.release()
-}
-
-func (c *consumer) hasTaken() bool {
 	for _, cur := range c.queue.cursors {
-		if cur.taken > 0 {
-			return true
-		}
+		cur.settled()
 	}
-	return false
-}
-
-func (c *consumer) unsettle() {
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
-	c.m.settling = false
-	c.m.notify()
+	c.release()
 }

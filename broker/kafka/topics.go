@@ -80,11 +80,13 @@ func (b *Broker) createTopic(ctx context.Context, t broker.Topic) error {
 	for name, value := range b.settings(t) {
 		configs[name] = kadm.StringPtr(value)
 	}
-	_, err := b.admin.CreateTopic(ctx, int32(t.Partitions), -1, configs, t.Name)
+	_, err := retry(ctx, func() (kadm.CreateTopicResponse, error) {
+		return b.admin.CreateTopic(ctx, int32(t.Partitions), -1, configs, t.Name)
+	})
 	if !errors.Is(err, kerr.TopicAlreadyExists) {
 		return err
 	}
-	known, err := b.topics.refresh(ctx, t.Name)
+	known, err := b.topics.await(ctx, t.Name)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (b *Broker) createTopic(ctx context.Context, t broker.Topic) error {
 
 // takeSettings changes a topic's settings where they are others.
 func (b *Broker) takeSettings(ctx context.Context, t broker.Topic) error {
-	described, err := b.admin.DescribeTopicConfigs(ctx, t.Name)
+	described, err := b.describeConfigs(ctx, t.Name)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func (b *Broker) takeSettings(ctx context.Context, t broker.Topic) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	altered, err := b.admin.AlterTopicConfigs(ctx, changes, t.Name)
+	altered, err := retry(ctx, func() (kadm.AlterConfigsResponses, error) { return b.admin.AlterTopicConfigs(ctx, changes, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -160,7 +162,7 @@ func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 	if len(topics) == 0 {
 		return nil
 	}
-	brokers, err := b.admin.ListBrokers(ctx)
+	brokers, err := retry(ctx, func() (kadm.BrokerDetails, error) { return b.admin.ListBrokers(ctx) })
 	if err != nil {
 		return err
 	}
@@ -172,7 +174,7 @@ func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 	}
 	for _, server := range brokers {
 		for try := 1; ; try++ {
-			resp, err := b.client.Broker(int(server.NodeID)).Request(ctx, req)
+			resp, err := b.client.Broker(int(server.NodeID)).RetriableRequest(ctx, req)
 			if err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -188,7 +190,7 @@ func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 		}
 	}
 	for _, t := range topics {
-		if _, err := b.topics.refresh(ctx, t.Name); err != nil {
+		if _, err := b.topics.await(ctx, t.Name); err != nil {
 			return err
 		}
 	}
@@ -224,7 +226,7 @@ func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
 }
 
 func (b *Broker) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {
-	details, err := b.admin.ListTopics(ctx)
+	details, err := retry(ctx, func() (kadm.TopicDetails, error) { return b.admin.ListTopics(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -258,9 +260,13 @@ func (b *Broker) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {
 	return infos, nil
 }
 
+func (b *Broker) describeConfigs(ctx context.Context, names ...string) (kadm.ResourceConfigs, error) {
+	return retry(ctx, func() (kadm.ResourceConfigs, error) { return b.admin.DescribeTopicConfigs(ctx, names...) })
+}
+
 // describe returns the topics' retentions.
 func (b *Broker) describe(ctx context.Context, names []string) (map[string]broker.Topic, error) {
-	described, err := b.admin.DescribeTopicConfigs(ctx, names...)
+	described, err := b.describeConfigs(ctx, names...)
 	if err != nil {
 		return nil, err
 	}

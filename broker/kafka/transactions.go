@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -48,8 +49,7 @@ func newTransactions(b *Broker, m *member) *transactions {
 // run carries out a settle and tells the outcome. What fails in passing is tried
 // again, while somebody waits.
 func (t *transactions) run(s *settling) {
-	defer t.runs.Done()
-	defer close(s.done)
+	defer t.ended(s)
 	t.settles++
 	p := &t.producers[t.settles%2]
 	s.note = fmt.Sprintf("%s %d", p.id, t.settles)
@@ -72,9 +72,21 @@ func (t *transactions) run(s *settling) {
 	}
 }
 
+// ended tells that the outcome is known.
+func (t *transactions) ended(s *settling) {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	t.m.settling = false
+	t.m.notify()
+	close(s.done)
+}
+
 // attempt tries once. Its error means that the settle did not take place.
 func (t *transactions) attempt(p *producer, s *settling) error {
-	if len(s.results) == 0 {
+	switch {
+	case len(s.results) == 0 && len(s.moves) == 0:
+		return nil
+	case len(s.results) == 0:
 		return t.m.asMember(t.life, func(ctx context.Context, id string, generation int32) error {
 			return t.m.commit(ctx, id, generation, s.moves, s.note)
 		})
@@ -82,11 +94,23 @@ func (t *transactions) attempt(p *producer, s *settling) error {
 	return p.transact(s)
 }
 
-// close ends what is under way. An open transaction is aborted by the
-// coordinator in its time.
-func (t *transactions) close() {
+// close waits a moment for what is under way and then ends it. A transaction
+// that is open then is aborted by the coordinator in its time.
+func (t *transactions) close(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		t.runs.Wait()
+		close(ended)
+	}()
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	case <-patience.C:
+	}
 	t.stop()
-	t.runs.Wait()
+	<-ended
 	for i := range t.producers {
 		t.producers[i].discard()
 	}

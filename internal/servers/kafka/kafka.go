@@ -133,7 +133,7 @@ func (c *Cluster) start(o Options) error {
 		if err := n.format(c.properties(n, o), o.Scram); err != nil {
 			return err
 		}
-		if err := n.launch(); err != nil {
+		if err := n.Launch(); err != nil {
 			return err
 		}
 	}

@@ -89,8 +89,9 @@ func (n *Node) format(properties string, scram map[string]string) error {
 	return nil
 }
 
-// launch starts the process; the cluster's WaitReady waits for it.
-func (n *Node) launch() error {
+// Launch starts a node that was ended, without waiting for it: see
+// [Cluster.WaitReady].
+func (n *Node) Launch() error {
 	log, err := os.OpenFile(filepath.Join(n.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func (n *Node) end(sig syscall.Signal) {
 
 // Restart starts a node that was ended and waits until it can be used.
 func (n *Node) Restart() error {
-	if err := n.launch(); err != nil {
+	if err := n.Launch(); err != nil {
 		return fmt.Errorf("restart node %d: %w", n.id, err)
 	}
 	return n.c.WaitReady(60 * time.Second)
