@@ -503,3 +503,47 @@ func TestAPausedServerIsWaitedFor(t *testing.T) {
 	wantValues(t, readAll(t, b, "out"), "a")
 	wantValues(t, poll(t, c, broker.Want{}), "b")
 }
+
+// Somebody moved the group under a member's feet, or the server lost a settle
+// but not the member's lease.
+func TestASettleFromAnotherPositionIsRefused(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	create(t, b, "out", 1)
+	must(t, b.Publish(bounded(t), pinned("in", "a"), pinned("in", "b")))
+	c := join(t, b, "g", "in")
+	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
+	must(t, c.Settle(bounded(t)))
+	wantValues(t, poll(t, c, broker.Want{}), "b")
+	must(t, s.Client().HSet(bounded(t), "{millrace}::group:g", "p:in:0", "0-0 0").Err())
+	if err := c.Settle(bounded(t), pinned("out", "b")); !errors.Is(err, broker.ErrFenced) {
+		t.Fatalf("settle from another position: %v", err)
+	}
+	wantValues(t, readAll(t, b, "out"))
+	wantValues(t, poll(t, c, broker.Want{}), "a", "b")
+}
+
+// Two seconds are what the project promises; one is left for a slow machine.
+func TestWorkResumesByItselfSoonAfterAnOutage(t *testing.T) {
+	s := servers.Start(t, servers.Options{AppendFsync: "always"})
+	b := open(t, s.URL(), conformanceOptions)
+	create(t, b, "in", 1)
+	c := join(t, b, "g", "in")
+	s.Kill()
+	published := make(chan error, 1)
+	go func() { published <- b.Publish(bounded(t), pinned("in", "a")) }()
+	polled := make(chan error, 1)
+	go func() {
+		_, err := c.Poll(bounded(t), broker.Want{})
+		polled <- err
+	}()
+	time.Sleep(1500 * time.Millisecond) // the pauses between tries have become long
+	s.Start()
+	back := time.Now()
+	must(t, <-published)
+	must(t, <-polled)
+	if took := time.Since(back); took > 3*time.Second {
+		t.Errorf("work resumed %v after the server was back", took)
+	}
+}
