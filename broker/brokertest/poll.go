@@ -35,7 +35,7 @@ func pollInOrder(s *suite) {
 	topic := s.create("tickets", 3)
 	var records []broker.Record
 	for p := range int32(3) {
-		records = append(records, sequence(topic, p, string(rune('a'+p)), 100)...)
+		records = append(records, sequence(topic, p, string('a'+p), 100)...)
 	}
 	s.publish(records...)
 	m := s.join(s.name("g"), broker.Start(), topic)

@@ -93,7 +93,7 @@ func readAllPartitions(s *suite) {
 	topic := s.create("tickets", 3)
 	var want []string
 	for p := range int32(3) {
-		records := sequence(topic, p, string(rune('a'+p)), 20)
+		records := sequence(topic, p, string('a'+p), 20)
 		s.publish(records...)
 		want = append(want, values(records)...)
 	}

@@ -116,7 +116,7 @@ func seekReplay(s *suite) {
 	topic, group := s.create("tickets", 3), s.name("g")
 	var records []broker.Record
 	for p := range int32(3) {
-		records = append(records, sequence(topic, p, string(rune('a'+p)), 30)...)
+		records = append(records, sequence(topic, p, string('a'+p), 30)...)
 	}
 	s.publish(records...)
 	m := s.join(group, broker.Start(), topic)

@@ -284,7 +284,7 @@ func rewindRepeats(s *suite) {
 	in, group := s.create("in", 3), s.name("g")
 	var records []broker.Record
 	for p := range int32(3) {
-		records = append(records, sequence(in, p, string(rune('a'+p)), 10)...)
+		records = append(records, sequence(in, p, string('a'+p), 10)...)
 	}
 	s.publish(records...)
 	m := s.join(group, broker.Start(), in)

@@ -178,7 +178,7 @@ func (s *suite) readFrom(b broker.Broker, topic string, partition int32, from, t
 	var records []broker.Record
 	for {
 		next, err := reader.Next(ctx, 0)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -99,13 +99,16 @@ func Run(ctx context.Context, c Config) (Progress, error) {
 	if err != nil {
 		return Progress{}, err
 	}
-	defer out.close()
-	if err := os.Remove(c.Rejected); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Progress{}, fmt.Errorf("remove the rejected lines of an earlier run: %w", err)
-	}
 	rejects := &rejects{path: c.Rejected}
-	defer rejects.close()
+	err = r.work(ctx, out, rejects)
+	return r.progress(), errors.Join(err, rejects.close(), out.close())
+}
 
+// work runs the services, the publisher and the writer until all is answered.
+func (r *run) work(ctx context.Context, out *output, rejects *rejects) error {
+	if err := os.Remove(rejects.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the rejected lines of an earlier run: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	work, ctx := errgroup.WithContext(ctx)
@@ -120,11 +123,10 @@ func Run(ctx context.Context, c Config) (Progress, error) {
 		return nil
 	})
 	work.Go(func() error { r.report(ctx); return nil })
-	err = work.Wait()
-	if errors.Is(err, context.Canceled) && r.complete() {
-		err = nil
+	if err := work.Wait(); !errors.Is(err, context.Canceled) || !r.complete() {
+		return err
 	}
-	return r.progress(), errors.Join(err, rejects.close(), out.close())
+	return nil
 }
 
 func (r *run) chooseTopics() error {

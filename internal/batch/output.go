@@ -159,12 +159,12 @@ func (o *output) openFile() error {
 const idle = 20 * time.Millisecond
 
 // write writes results until all are written.
-func (o *output) write(ctx context.Context) error {
+func (o *output) write(ctx context.Context) (err error) {
 	c, err := o.r.b.Join(ctx, o.topic, broker.Start(), o.r.c.Result)
 	if err != nil {
 		return fmt.Errorf("read results: %w", err)
 	}
-	defer c.Close(context.WithoutCancel(ctx))
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
 	for {
 		if done, err := o.done(ctx); done || err != nil {
 			return err
@@ -220,8 +220,8 @@ func (o *output) settle(ctx context.Context, c broker.Consumer, records []broker
 				line = one.Bytes()
 			}
 		}
-		o.w.Write(line) // errors stay in the writer until Flush
-		o.w.WriteByte('\n')
+		_, _ = o.w.Write(line) // errors stay in the writer until Flush
+		_ = o.w.WriteByte('\n')
 		o.mark.Bytes += int64(len(line)) + 1
 		o.mark.Written++
 		if string(records[i].Header(gather.HeaderStatus)) == "partial" {

@@ -5,6 +5,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -138,7 +139,7 @@ func (c *console) stream(ctx context.Context, conn *connection, topic string, o 
 		if err != nil {
 			return err
 		}
-		if err := show(&r); err == errSeen {
+		if err := show(&r); errors.Is(err, errSeen) {
 			continue
 		} else if err != nil {
 			return err
