@@ -13,10 +13,10 @@ trap 'tmux kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
 
 go build -o "$work/millrace" ./cmd/millrace
 tmux new-session -d -x $columns -y $rows "TERM=xterm-256color NO_COLOR= $work/millrace demo"
-sleep 25               # the charts fill
+sleep "${1:-22}"      # the charts fill
 tmux send-keys ' '     # 2000 messages at once
 until tmux capture-pane -p | grep -q ' waiting$'; do sleep 0.05; done
-sleep "${1:-0.5}"      # how long after the burst
+sleep "${2:-0.4}"      # how long after the burst
 tmux capture-pane -e -p > "$work/screen"
 tmux send-keys q
 go run ./scripts/ansi-svg -title 'go run ./cmd/millrace demo' -columns $columns < "$work/screen" > docs/img/demo.svg
