@@ -58,6 +58,13 @@ fuzz: ## Fuzz everything that parses, TIME (30s) each
 bench: ## Measure Millrace against its limits (see docs/benchmarks.md)
 	CGO_ENABLED=0 $(GO) run ./cmd/millrace bench
 
+.PHONY: eval
+eval: ## Measure every built-in model (DATA: folder of public data sets; OUTPUT=json)
+	@mkdir -p .cache
+	@$(GO) run ./scripts/train-text -compose .cache/composed.jsonl
+	@CGO_ENABLED=0 $(GO) run ./cmd/millrace eval all --also .cache/composed.jsonl --also-weight 0.3 \
+		$(if $(DATA),--data $(DATA)) $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: generate
 generate: ## Write the generated files anew (the JSON Schema)
 	$(GO) generate ./...

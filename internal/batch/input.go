@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -385,27 +386,47 @@ func (in *input) reject(e Entry, text []byte, reason string) Entry {
 // an interruption knows what was published.
 func lineKey(line int) []byte { return strconv.AppendInt([]byte("line-"), int64(line), 10) }
 
+// Entries reads a file's entries one after the other, those that are no records
+// too. Without a format the name or the first bytes tell it. An entry is valid
+// until the next one; an error is the last.
+func Entries(r io.Reader, name string, format Format) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		head := bufio.NewReaderSize(r, 1<<16)
+		begin, err := head.Peek(1 << 10)
+		if err != nil && !errors.Is(err, io.EOF) {
+			yield(Entry{}, fmt.Errorf("read input: %w", err))
+			return
+		}
+		if format == "" {
+			format = FormatOf(name, begin)
+		}
+		in := newInput(head, format, "", 1<<20)
+		for {
+			e, err := in.next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Values reads a whole file's records, leaving out lines that are none. Name
 // tells its format.
 func Values(r io.Reader, name string) ([][]byte, error) {
-	head := bufio.NewReaderSize(r, 1<<16)
-	begin, err := head.Peek(1 << 10)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read input: %w", err)
-	}
-	in := newInput(head, FormatOf(name, begin), "", 1<<20)
 	var all [][]byte
-	for {
-		e, err := in.next()
-		switch {
-		case errors.Is(err, io.EOF) && len(all) == 0:
-			return nil, fmt.Errorf("%s holds no record", name)
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case err != nil:
+	for e, err := range Entries(r, name, "") {
+		if err != nil {
 			return nil, err
-		case e.Reason == "":
+		}
+		if e.Reason == "" {
 			all = append(all, bytes.Clone(e.Value))
 		}
 	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no record", name)
+	}
+	return all, nil
 }

@@ -84,7 +84,7 @@ gather:
 `
 
 func TestHelpBeginsWithTheTask(t *testing.T) {
-	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "lint", "graph", "version", "completion"} {
+	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "lint", "graph", "eval", "train", "version", "completion"} {
 		args := []string{"--help"}
 		if command != "" {
 			args = []string{command, "--help"}

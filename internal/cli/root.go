@@ -14,6 +14,7 @@ const (
 	groupRun     = "run"
 	groupRecords = "records"
 	groupFile    = "file"
+	groupModels  = "models"
 )
 
 func newRoot(c *console) *cobra.Command {
@@ -45,6 +46,7 @@ are gathered into one record. A pipeline file says what runs.`,
 		&cobra.Group{ID: groupRun, Title: "Run pipelines:"},
 		&cobra.Group{ID: groupRecords, Title: "Records in and out:"},
 		&cobra.Group{ID: groupFile, Title: "Pipeline files:"},
+		&cobra.Group{ID: groupModels, Title: "Built-in models:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, cmd := range commands {
@@ -70,6 +72,7 @@ are gathered into one record. A pipeline file says what runs.`,
 		newLintCommand(c),
 		newGraphCommand(c),
 	)
+	add(groupModels, newEvalCommand(c), newTrainCommand(c))
 	root.AddCommand(
 		newVersionCommand(c),
 		newCompletionCommand(c),

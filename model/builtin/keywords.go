@@ -45,7 +45,7 @@ func newKeywords(o *options, dir string) (model.Model, error) {
 			return nil, errors.New("options products and catalogue say the same: give one of them")
 		}
 		var err error
-		if products, err = readProducts(path); err != nil {
+		if products, err = Products(path); err != nil {
 			return nil, fmt.Errorf("option catalogue: %w", err)
 		}
 	}
@@ -62,9 +62,9 @@ func newKeywords(o *options, dir string) (model.Model, error) {
 	return m, nil
 }
 
-// readProducts reads the products' names from a catalogue; what else it holds is
+// Products reads the products' names from a catalogue; what else it holds is
 // for others.
-func readProducts(path string) ([]string, error) {
+func Products(path string) ([]string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -31,11 +31,19 @@ type tagging struct {
 	tags   []tagger.Tag
 }
 
-// newTagger reads the option
+// newTagger reads the options
 //
-//	field: the ticket's field that holds the text (default: text)
-func newTagger(o *options, _ string) (model.Model, error) {
-	m := &taggerModel{name: version("tagger@1"), field: o.text("field", "text"), tagger: tagger.English()}
+//	field:   the ticket's field that holds the text (default: text)
+//	weights: a file that "millrace train tagger" made
+func newTagger(o *options, dir string) (model.Model, error) {
+	m := &taggerModel{field: o.text("field", "text")}
+	var settings []string
+	var err error
+	m.tagger, settings, err = loadWeights(o, dir, tagger.English, tagger.Load)
+	if err != nil {
+		return nil, err
+	}
+	m.name = version("tagger@1", settings...)
 	m.pool.New = func() any { return new(tagging) }
 	return m, nil
 }

@@ -5,6 +5,7 @@
 //
 //	go run ./scripts/train-text              measure
 //	go run ./scripts/train-text -write       measure and write the weights
+//	go run ./scripts/train-text -compose F   write the composed messages to F
 //
 // It learns from the project's labelled messages and from those that it composes
 // (composed.txt), and measures on the former.
@@ -41,7 +42,14 @@ func main() {
 	log.SetFlags(0)
 	write := flag.Bool("write", false, "write the weights into text/")
 	desk := flag.String("desk", "examples/support-desk", "folder of the labelled messages")
+	compose := flag.String("compose", "", "only write the composed messages to this file, as JSON lines")
 	flag.Parse()
+	if *compose != "" {
+		if err := writeComposed(*compose); err != nil {
+			log.Fatal("train-text: ", err)
+		}
+		return
+	}
 	if err := run(context.Background(), *desk, *write); err != nil {
 		log.Fatal("train-text: ", err)
 	}
@@ -74,6 +82,24 @@ func run(ctx context.Context, desk string, write bool) error {
 		return err
 	}
 	return trainClassifier(ctx, messages, composed, write)
+}
+
+// writeComposed writes the composed messages as labelled data, for "millrace eval
+// --also" to learn from what the weights in the program were learned from.
+func writeComposed(path string) error {
+	g, err := readGrammar(patterns)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	lines := json.NewEncoder(&b)
+	for _, m := range g.compose(composedEach, composedSeed) {
+		line := map[string]string{"text": m.Text, "sentiment": m.Sentiment, "class": m.Class}
+		if err := lines.Encode(line); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
 func readMessages(folder string) ([]message, error) {
