@@ -139,7 +139,7 @@ func killAll(ctx context.Context, c Config, victims []Victim, f *flow) ([]Kill, 
 			if f.acknowledges(ctx, 200*time.Millisecond) {
 				hits++
 			}
-			pause(ctx, upTo(random, 3*time.Millisecond))
+			pause(ctx, upTo(random, 2*time.Millisecond))
 		} else {
 			pause(ctx, upTo(random, 150*time.Millisecond))
 		}

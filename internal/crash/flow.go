@@ -25,8 +25,9 @@ const (
 	// lifetime is how long a process lives at most; its share of the messages is
 	// spread over it, so that there is always something to interrupt.
 	lifetime = 500 * time.Millisecond
-	// rounds is how many requests a publisher makes in a lifetime.
-	rounds = 40
+	// rounds is how many requests a publisher makes in a lifetime. They are large
+	// enough to keep the services busy for more than a moment.
+	rounds = 8
 )
 
 // flow publishes numbered messages to whichever worker is there.
@@ -36,8 +37,8 @@ type flow struct {
 	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup
 	client  http.Client
-	acks    atomic.Int64 // requests that were answered
-	unknown atomic.Int64 // messages that were sent without an answer coming back
+	acks    chan struct{} // has one when a request was answered
+	unknown atomic.Int64  // messages that were sent without an answer coming back
 
 	mu      sync.Mutex
 	total   int // to be acknowledged in the end
@@ -49,7 +50,7 @@ type flow struct {
 }
 
 func startFlow(ctx context.Context, cancel context.CancelCauseFunc, c Config, workers []*worker) *flow {
-	f := &flow{workers: workers, total: c.Messages, cancel: cancel, changed: make(chan struct{})}
+	f := &flow{workers: workers, total: c.Messages, cancel: cancel, acks: make(chan struct{}, 1), changed: make(chan struct{})}
 	f.client.Transport = &http.Transport{MaxIdleConnsPerHost: publishers}
 	for i := range publishers {
 		f.ended.Go(func() {
@@ -121,12 +122,17 @@ func (f *flow) take(ctx context.Context, random *rand.Rand) (n int, hurry bool, 
 // acknowledges waits until a publisher hears that messages are durable, which
 // are then under way, but not beyond the limit. It reports whether one did.
 func (f *flow) acknowledges(ctx context.Context, limit time.Duration) bool {
-	before := f.acks.Load()
-	for end := time.Now().Add(limit); time.Now().Before(end) && ctx.Err() == nil; {
-		if f.acks.Load() > before {
-			return true
-		}
-		pause(ctx, time.Millisecond)
+	select {
+	case <-f.acks: // one of a moment ago
+	default:
+	}
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-f.acks:
+		return true
+	case <-timeout.C:
+	case <-ctx.Done():
 	}
 	return false
 }
@@ -194,7 +200,10 @@ func (p *publisher) send(ctx context.Context, list []message) error {
 		}
 		switch {
 		case err == nil:
-			p.acks.Add(1)
+			select {
+			case p.acks <- struct{}{}:
+			default:
+			}
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
