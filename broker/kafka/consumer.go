@@ -132,7 +132,7 @@ func (c *consumer) collect(ctx context.Context, w broker.Want) ([]broker.Record,
 		}
 		c.queue.pause(w.Pause)
 		if first && c.queue.bytes() < handBytes {
-			if err := c.receive(ctx, c.m.client.PollFetches(nil)); err != nil { // what is there, without waiting
+			if err := c.receive(ctx, c.m.client.PollFetches(nil)); err != nil { //nolint:staticcheck // nil takes what is there, without waiting (kgo.Client.PollFetches)
 				return nil, err
 			}
 		}

@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -176,13 +177,13 @@ func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchRespons
 // advance takes over what came for a span.
 func (b *Broker) advance(s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
 	switch err := kerr.ErrorForCode(p.ErrorCode); {
-	case err == kerr.OffsetOutOfRange && p.LogStartOffset > s.next:
+	case errors.Is(err, kerr.OffsetOutOfRange) && p.LogStartOffset > s.next:
 		s.next = p.LogStartOffset // older records have been deleted
 		return true, nil
-	case err == kerr.OffsetOutOfRange:
+	case errors.Is(err, kerr.OffsetOutOfRange):
 		s.next = s.end // the log was cut, or a new one has its name
 		return true, nil
-	case err == kerr.UnknownTopicOrPartition || kerr.IsRetriable(err):
+	case errors.Is(err, kerr.UnknownTopicOrPartition) || kerr.IsRetriable(err):
 		b.topics.forget(s.topic)
 		return false, nil
 	case err != nil:

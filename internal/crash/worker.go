@@ -59,7 +59,7 @@ func (w *worker) Name() string { return w.name }
 // Start implements [Victim].
 func (w *worker) Start() error {
 	l := &life{
-		cmd:     exec.Command(w.command[0], w.command[1:]...), //nolint:gosec // the test names the program
+		cmd:     exec.Command(w.command[0], w.command[1:]...),
 		serving: make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.cmd.Env = w.env
