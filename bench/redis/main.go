@@ -56,6 +56,7 @@ func run(ctx context.Context, addr string, d time.Duration) error {
 func watermillLoop(ctx context.Context, addr string, d time.Duration) (perSecond float64, err error) {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
+	theirs := redis.NewClient(&redis.Options{Addr: addr}) // the subscriber closes it
 	topic := "bench-" + watermill.NewShortUUID()
 	defer client.Unlink(context.Background(), topic)
 
@@ -65,7 +66,7 @@ func watermillLoop(ctx context.Context, addr string, d time.Duration) (perSecond
 		return 0, err
 	}
 	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
-		Client: client, ConsumerGroup: "bench", OldestId: "0",
+		Client: theirs, ConsumerGroup: "bench", OldestId: "0",
 		BlockTime: time.Second, DisableIndefiniteInitialBlock: true,
 	}, logger)
 	if err != nil {

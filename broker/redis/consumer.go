@@ -167,13 +167,16 @@ func (c *consumer) collect(ctx context.Context, w broker.Want) ([]broker.Record,
 				return nil, err
 			}
 		}
-		if a, err := c.wait(ctx, timeout); err != nil {
+		a, timeUp, err := c.wait(ctx, timeout)
+		switch {
+		case err != nil:
 			return nil, err
-		} else if a == nil {
+		case timeUp:
 			return out, nil
-		} else if a.err != nil && len(out) > 0 && w.Wait <= 0 {
+		case a == nil:
+		case a.err != nil && len(out) > 0 && w.Wait <= 0:
 			return out, nil // the server is out of reach
-		} else if a.request == mine && mine != nil {
+		case a.request == mine:
 			fresh = mine
 		}
 	}
@@ -215,12 +218,9 @@ func (c *consumer) readAhead(w broker.Want) error {
 	return nil
 }
 
-// answered is a wait that ended without an answer, but not because of time.
-var answered = &answer{}
-
-// wait waits for a read, and takes its answer over. It returns nil when the time
-// is up.
-func (c *consumer) wait(ctx context.Context, timeout <-chan time.Time) (*answer, error) {
+// wait waits for a read, and takes its answer over. It returns no answer when
+// something else has happened, and whether that was the timeout.
+func (c *consumer) wait(ctx context.Context, timeout <-chan time.Time) (a *answer, timeUp bool, err error) {
 	var overdue <-chan time.Time
 	if !c.due.IsZero() {
 		timer := time.NewTimer(time.Until(c.due))
@@ -228,9 +228,9 @@ func (c *consumer) wait(ctx context.Context, timeout <-chan time.Time) (*answer,
 		overdue = timer.C
 	}
 	select {
-	case a := <-c.feed.answers:
+	case a = <-c.feed.answers:
 		if err := c.feed.arrived(ctx, a); err != nil {
-			return nil, fmt.Errorf("poll %s: %w", c.group, err)
+			return nil, false, fmt.Errorf("poll %s: %w", c.group, err)
 		}
 		if a.err != nil {
 			c.unsure = true
@@ -239,14 +239,13 @@ func (c *consumer) wait(ctx context.Context, timeout <-chan time.Time) (*answer,
 			c.after = a.event
 			c.stale.Store(true)
 		}
-		return a, nil
 	case <-timeout:
-		return nil, nil
+		timeUp = true
 	case <-overdue:
 	case <-ctx.Done():
 	case <-c.b.life.Done():
 	}
-	return answered, nil
+	return a, timeUp, nil
 }
 
 // follow takes part in the group's rebalance, if there is one: it gives and

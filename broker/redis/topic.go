@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,7 +179,8 @@ func (b *Broker) CreateTopics(ctx context.Context, topics ...broker.Topic) error
 	})
 	switch {
 	case isReply(err, "CONFLICT"):
-		return fmt.Errorf("create topics: topic, with its number of partitions: %s: %w", detail(err), broker.ErrTopicConflict)
+		name, n, _ := strings.Cut(detail(err), " ")
+		return fmt.Errorf("create topic %s with %d partitions: it has %s: %w", name, wanted[name].Partitions, n, broker.ErrTopicConflict)
 	case err != nil:
 		return fmt.Errorf("create topics: %w", err)
 	}

@@ -10,6 +10,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -73,26 +74,28 @@ func program(t testing.TB, name string) string {
 }
 
 // freePort finds a port that is free together with the one of the cluster bus,
-// 10,000 above it.
+// 10,000 above it. Both are below those that systems give to outgoing
+// connections: otherwise a client that connects while the server is down could
+// get the server's own port, and the server could not come back.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if port+10_000 > 65_535 {
-			continue
-		}
-		if bus, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10_000)); err == nil {
-			bus.Close()
+	for range 100 {
+		port := 15_000 + rand.IntN(7_000)
+		if isFree(port) && isFree(port+10_000) {
 			return port
 		}
 	}
 	t.Fatal("found no free port for a Redis server")
 	return 0
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 // Addr is where the server listens: host:port.
