@@ -35,6 +35,7 @@ unit: ## Run the tests of PKGS with the race detector
 .PHONY: lint
 lint: $(TOOLS) ## Run gofmt, go vet and golangci-lint
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(BIN)/golangci-lint run
 
