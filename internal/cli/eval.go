@@ -42,8 +42,8 @@ func newEvalCommand(c *console) *cobra.Command {
 Data is CSV, TSV or JSON lines. Columns are found by their usual names (text;
 label, category, class, …) or named with flags.
 
-A model must not be measured on what it has learned from. With --folds or
---holdout, models are trained on one part of the data and measured on the rest.
+A model must not be measured on what it has learned from. With --folds,
+--holdout or --every, models are trained on one part of the data and measured on the rest.
 
 With "all" every model is measured on the repository's labelled messages and on
 the public data sets in the folder that --data names.`,
@@ -67,6 +67,7 @@ the public data sets in the folder that --data names.`,
 	f.StringVarP(&o.Weights, "weights", "w", "", "measure these weights (default: those in the program)")
 	f.IntVar(&o.Folds, "folds", 0, "train so many models, each without one part of the data, and measure each on that part")
 	f.Float64Var(&o.Holdout, "holdout", 0, "train one model without this share of each label, and measure it on that")
+	f.IntVar(&o.Every, "every", 0, "the same without records N, 2N, 3N, …")
 	f.BoolVar(&o.Raw, "raw", false, "tagger: split the text instead of taking the treebank's words")
 	f.BoolVar(&o.Plain, "plain", false, "tagger: in lower case and without final punctuation")
 	f.StringVar(&o.Keywords, "keywords", "", "column of the keywords (default: by the usual names)")

@@ -137,7 +137,7 @@ func TestWhatIsWrongWithDataAndWeightsIsOneLineWithAHintAndExitCode2(t *testing.
 		want string
 	}{
 		{[]string{"eval"}, "millrace: accepts 1 arg(s), received 0\n  usage: millrace eval MODEL --data FILE… [flags]\n"},
-		{[]string{"eval", "sentimant", "-d", "good.csv"}, "millrace: no model is called \"sentimant\"\n  did you mean sentiment?\n"},
+		{[]string{"eval", "sentimentt", "-d", "good.csv"}, "millrace: no model is called \"sentimentt\"\n  did you mean sentiment?\n"},
 		{[]string{"eval", "sentiment"}, "millrace: there is no data to measure on\n  name a file of labelled data with --data\n"},
 		{[]string{"eval", "sentiment", "-d", "good.csv", "--label", "lable"}, "millrace: good.csv has no column \"lable\"\n  did you mean label?\n"},
 		{[]string{"eval", "sentiment", "-d", "empty.csv"}, "millrace: empty.csv holds no record\n  the first line of a CSV or TSV file names its columns; JSON has one object a line\n"},

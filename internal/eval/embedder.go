@@ -44,15 +44,14 @@ func runEmbedder(ctx context.Context, c *Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	share := c.Holdout
-	if share == 0 {
-		share = defaultHoldout
+	if !c.trains() {
+		c.Holdout = defaultHoldout
 	}
-	r, err := c.centroids(ctx, m, rows, share)
+	r, err := c.centroids(ctx, m, rows)
 	if err != nil {
 		return nil, err
 	}
-	r.Method = fmt.Sprintf("nearest centroid of each label's texts, %.3g%% held out; %s", 100*share, method)
+	r.Method = fmt.Sprintf("nearest centroid of the rest's labels, measured on %s; %s", c.heldOut(), method)
 	vector := make([]float32, m.Dim())
 	r.Speed, err = clock(ctx, c, len(rows), "texts", "embedding", func(from, to int) int {
 		for i := from; i < to; i++ {
@@ -78,13 +77,13 @@ func (c *Config) embedder() (*embed.Model, string, error) {
 	return m, "weights of " + filepath.ToSlash(c.Weights), nil
 }
 
-func (c *Config) centroids(ctx context.Context, m *embed.Model, rows []labelled, share float64) (*Report, error) {
+func (c *Config) centroids(ctx context.Context, m *embed.Model, rows []labelled) (*Report, error) {
 	names := make([]string, len(rows))
 	for i := range rows {
 		names[i] = rows[i].label
 	}
 	labels, index := linear.Index(names)
-	held := split(names, make([]string, len(rows)), share, c.Seed)
+	held := c.holds(rows, make([]string, len(rows)))
 	c.stage("embedding %d texts", len(rows))
 	vectors := make([][]float32, len(rows))
 	means := make([][]float32, len(labels))

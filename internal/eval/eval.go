@@ -36,9 +36,11 @@ type Config struct {
 	// Weights are used instead of those in the program.
 	Weights string
 	// Folds above 0 trains so many models, each without one part of the data, and
-	// measures it on that part. Holdout does so once, on this share of each label.
+	// measures it on that part. Holdout does so once, on this share of each label;
+	// Every, on the records of which the number is a multiple of it.
 	Folds   int
 	Holdout float64
+	Every   int
 	// Mixed lets near-duplicates be learned from and measured on. Otherwise they
 	// stay on one side.
 	Mixed bool
@@ -176,7 +178,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 }
 
 // trains tells whether the config asks for models of its own.
-func (c *Config) trains() bool { return c.Folds > 0 || c.Holdout > 0 }
+func (c *Config) trains() bool { return c.Folds > 0 || c.Holdout > 0 || c.Every > 0 }
 
 func (c *Config) check() error {
 	if err := checkModel(c.Model, Models()); err != nil {
@@ -190,8 +192,10 @@ func (c *Config) check() error {
 		return wrong("10 folds train on nine tenths, ten times", "%d folds: at least 2 are needed", c.Folds)
 	case !(c.Holdout >= 0 && c.Holdout < 1):
 		return wrong("0.2 holds a fifth out", "a share of %v cannot be held out", c.Holdout)
-	case c.Folds > 0 && c.Holdout > 0:
-		return wrong("folds hold every part out in turn", "folds and a held-out share are two ways to do the same")
+	case c.Every == 1 || c.Every < 0:
+		return wrong("5 holds records 5, 10, 15, … out", "every %d: something must be left to learn from", c.Every)
+	case c.Folds > 0 && c.Holdout > 0, c.Every > 0 && c.Folds > 0, c.Every > 0 && c.Holdout > 0:
+		return wrong("folds hold every part out in turn", "folds, a held-out share and every n-th record are ways to do the same: choose one")
 	case c.trains() && c.Weights != "":
 		return wrong("leave out the weights, or the folds", "with folds or a held-out share the model is trained here: weights would not be used")
 	case c.trains() && c.Model == modelKeywords, c.Folds > 0 && c.Model == modelEmbedder:

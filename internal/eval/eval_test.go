@@ -53,7 +53,7 @@ func TestWhatIsWrongWithTheInputIsSaidWithItsPlace(t *testing.T) {
 		config eval.Config
 		want   string
 	}{
-		"no model":             {eval.Config{Model: "sentimant", Data: []string{good}}, `no model is called "sentimant"`},
+		"no model":             {eval.Config{Model: "sentimentt", Data: []string{good}}, `no model is called "sentimentt"`},
 		"no data":              {eval.Config{Model: "sentiment"}, "there is no data"},
 		"no such file":         {eval.Config{Model: "sentiment", Data: []string{"none.csv"}}, "none.csv"},
 		"a folder":             {eval.Config{Model: "sentiment", Data: []string{t.TempDir()}}, "is a directory"},
@@ -67,11 +67,13 @@ func TestWhatIsWrongWithTheInputIsSaidWithItsPlace(t *testing.T) {
 		"no object":            {eval.Config{Model: "sentiment", Data: []string{file(t, "o.jsonl", "7\n")}}, "line 1: a record must be an object"},
 		"no label":             {eval.Config{Model: "sentiment", Data: []string{file(t, "n.csv", "text,label\na,negative\nb,\n")}}, "line 3: the label is missing"},
 		"text that is none":    {eval.Config{Model: "sentiment", Data: []string{file(t, "x.jsonl", `{"text":7,"label":"negative"}`)}}, "line 1: text is no text"},
-		"label not known":      {eval.Config{Model: "sentiment", Data: []string{file(t, "u.csv", "text,label\na,positve\n")}}, `line 2: the model does not know the label "positve"`},
+		"label not known":      {eval.Config{Model: "sentiment", Data: []string{file(t, "u.csv", "text,label\na,positivv\n")}}, `line 2: the model does not know the label "positivv"`},
 		"item not known":       {eval.Config{Model: "nearest", Data: []string{file(t, "i.csv", "text,checklist\na,none-such\n")}}, `the label "none-such"`},
 		"product not known":    {eval.Config{Model: "keywords", Data: []string{file(t, "p.csv", "text,products\na,Toaster\n")}}, `product "Toaster" is not in the catalogue`},
 		"one fold":             {eval.Config{Model: "sentiment", Data: []string{good}, Folds: 1}, "at least 2"},
 		"more folds than data": {eval.Config{Model: "sentiment", Data: []string{good}, Folds: 9}, "cannot be dealt out"},
+		"every record":         {eval.Config{Model: "sentiment", Data: []string{good}, Every: 1}, "something must be left"},
+		"folds and a share":    {eval.Config{Model: "sentiment", Data: []string{good}, Folds: 2, Holdout: 0.5}, "choose one"},
 		"folds and weights":    {eval.Config{Model: "sentiment", Data: []string{good}, Folds: 2, Weights: good}, "weights would not be used"},
 		"folds of keywords":    {eval.Config{Model: "keywords", Data: []string{good}, Folds: 2}, "keywords is not trained"},
 		"folds of embedder":    {eval.Config{Model: "embedder", Data: []string{good}, Folds: 2}, "scripts/distill-embedder"},
@@ -168,6 +170,20 @@ func TestFoldsMeasureOnEveryTextOnce(t *testing.T) {
 	}
 }
 
+func TestEveryNthRecordIsHeldOut(t *testing.T) {
+	// Every third record is of a kind of its own, which could be learned only from
+	// the others of that kind.
+	var b strings.Builder
+	b.WriteString("text,label\n")
+	for range 10 {
+		b.WriteString("the parcel,delivery\nthe invoice,billing\nthe parcel,billing\n")
+	}
+	r := run(t, eval.Config{Model: "classifier", Data: []string{file(t, "a.csv", b.String())}, Every: 3, Uncalibrated: true})
+	if r.Items != 10 || value(t, r, eval.Accuracy) != 0 {
+		t.Errorf("%+v", r.Measures)
+	}
+}
+
 func TestAHeldOutShareIsNotLearnedFrom(t *testing.T) {
 	// The labels of the held-out part are right only where the text tells them;
 	// here it tells nothing, so a model that has not seen it can but guess.
@@ -202,12 +218,26 @@ func TestNearestLearnsFromTheDataThatItIsNotMeasuredOn(t *testing.T) {
 	}
 	data := file(t, "a.csv", rows.String())
 	c := eval.Config{Model: "checklist", Data: []string{data}, Items: items, Mixed: true}
-	if r := run(t, c); value(t, r, eval.RightFirst) > 0.5 {
+	if r := run(t, c); value(t, r, eval.RankedFirst) > 0.5 {
 		t.Errorf("without learning: %+v", r.Measures)
 	}
 	c.Folds = 4
 	if r := run(t, c); r.Items != 24 || value(t, r, eval.RankedFirst) != 1 {
 		t.Errorf("with folds: %+v", r.Measures)
+	}
+}
+
+func TestNearestDoesNotLearnFromWhatItIsMeasuredOn(t *testing.T) {
+	items := file(t, "items.yaml", "- {id: a, title: The machine leaks}\n- {id: b, title: The machine is loud}\n")
+	// Every third record is of a kind of its own.
+	data := file(t, "a.csv", "text,checklist\n"+strings.Repeat("zebra stripes everywhere,a\nwhere is my parcel,\na lecture on quantum physics,b\n", 12))
+	c := eval.Config{Model: "nearest", Data: []string{data}, Items: items, Every: 3}
+	if r := run(t, c); r.Items != 12 || value(t, r, eval.RightFirst) > 0.5 {
+		t.Errorf("%+v", r.Measures)
+	}
+	c.Also = []string{data} // which tells what those records are
+	if r := run(t, c); value(t, r, eval.RightFirst) != 1 {
+		t.Errorf("with more data: %+v", r.Measures)
 	}
 }
 

@@ -34,7 +34,7 @@ func runLabels(ctx context.Context, c *Config) (*Report, error) {
 	switch {
 	case c.Folds > 0:
 		return c.crossValidate(ctx, l, rows)
-	case c.Holdout > 0:
+	case c.trains():
 		return c.holdOut(ctx, l, rows)
 	}
 	m, method, err := c.labeller(l)
@@ -191,11 +191,11 @@ func (c *Config) holdOut(ctx context.Context, l learner, rows []labelled) (*Repo
 	if err != nil {
 		return nil, err
 	}
-	labels, groups := make([]string, len(rows)), make([]string, len(rows))
+	groups := make([]string, len(rows))
 	for i := range rows {
-		labels[i], groups[i] = rows[i].label, examples[i].group
+		groups[i] = examples[i].group
 	}
-	held := split(labels, groups, c.Holdout, c.Seed)
+	held := c.holds(rows, groups)
 	var learn []example
 	var test []labelled
 	for i := range examples {
@@ -225,13 +225,21 @@ func (c *Config) foldsMethod() string {
 }
 
 func (c *Config) heldOutMethod() string {
-	return fmt.Sprintf("trained on the rest, measured on %.3g%% held out%s", 100*c.Holdout, c.apart())
+	return fmt.Sprintf("trained on the rest, measured on %s%s", c.heldOut(), c.apart())
+}
+
+// heldOut names what is held out.
+func (c *Config) heldOut() string {
+	if c.Every > 0 {
+		return fmt.Sprintf("records %d, %d, %d, …", c.Every, 2*c.Every, 3*c.Every)
+	}
+	return fmt.Sprintf("%.3g%% held out", 100*c.Holdout)
 }
 
 // apart says how near-duplicates and further data were treated.
 func (c *Config) apart() string {
 	var s []string
-	if !c.Mixed {
+	if !c.Mixed && c.Every == 0 {
 		s = append(s, "near-duplicates together")
 	}
 	if len(c.Also) > 0 {

@@ -17,17 +17,20 @@ import (
 
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/text/embed"
 	"github.com/millrace-ml/millrace/text/linear"
 	"github.com/millrace-ml/millrace/text/metrics"
+	"github.com/millrace-ml/millrace/text/nearest"
 )
 
 // Names of the measures of nearest. A text that needs an item and is answered
-// with none counts as wrong in the first two.
+// with none counts as wrong in the first two; the next two are about the order
+// of all items, whether or not it abstains.
 const (
 	RightFirst  = "right first"
 	RightThree  = "right among three"
-	RankedFirst = "right first, if it never abstained"
-	RankedThree = "right among three, if it never abstained"
+	RankedFirst = "ranked first"
+	RankedThree = "ranked among three"
 	Abstains    = "abstains when none fits"
 )
 
@@ -56,11 +59,11 @@ func runNearest(ctx context.Context, c *Config) (*Report, error) {
 	if items, err = filepath.Abs(items); err != nil {
 		return nil, err
 	}
-	ids, err := itemIDs(items)
+	described, err := readItems(items)
 	if err != nil {
 		return nil, err
 	}
-	if err := known(append(slices.Clone(rows), also...), ids); err != nil {
+	if err := known(append(slices.Clone(rows), also...), idsOf(described)); err != nil {
 		return nil, err
 	}
 	c.stage("embedding %d texts", len(rows))
@@ -68,7 +71,7 @@ func runNearest(ctx context.Context, c *Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := search{Config: c, dir: dir, items: items, rows: rows, also: also, vectors: vectors}
+	s := search{Config: c, dir: dir, items: items, described: described, rows: rows, also: also, vectors: vectors}
 	return s.run(ctx)
 }
 
@@ -77,7 +80,8 @@ var itemColumns = []string{"checklist", "item"}
 // search is an evaluation of nearest under way.
 type search struct {
 	*Config
-	dir, items string
+	dir, items string // a folder to write to, and the items' file
+	described  []describedItem
 	rows, also []labelled
 	vectors    []model.Item // what the embedder answered to the rows
 	found      findings
@@ -94,14 +98,18 @@ func (s *search) run(ctx context.Context) (*Report, error) {
 			}
 		}
 		s.stage("model %d of %d, which learns from %d texts", k+1, len(parts), len(learn))
-		finder, sure, err := s.finders(learn)
+		finder, err := s.finder(learn)
 		if err != nil {
 			return nil, err
 		}
-		if err := s.find(ctx, finder, sure, held); err != nil {
+		if err := s.find(ctx, finder, held); err != nil {
 			return nil, err
 		}
 		last = finder
+	}
+	s.stage("ranking")
+	if err := s.rank(ctx); err != nil {
+		return nil, err
 	}
 	r := s.found.report()
 	r.Method = method
@@ -131,12 +139,8 @@ func (s *search) parts() (parts [][]bool, method string) {
 	if !s.Mixed {
 		groups = nearDuplicates(textsOf(s.rows))
 	}
-	if s.Holdout > 0 {
-		labels := make([]string, len(s.rows))
-		for i := range s.rows {
-			labels[i] = s.rows[i].label
-		}
-		return [][]bool{split(labels, groups, s.Holdout, s.Seed)}, s.heldOutMethod()
+	if s.Folds == 0 {
+		return [][]bool{s.holds(s.rows, groups)}, s.heldOutMethod()
 	}
 	fold := linear.Deal(len(s.rows), func(i int) string { return groups[i] }, s.Folds, s.Seed)
 	for k := range s.Folds {
@@ -149,24 +153,21 @@ func (s *search) parts() (parts [][]bool, method string) {
 	return parts, s.foldsMethod()
 }
 
-// finders makes the model, and the same one that never abstains.
-func (s *search) finders(learn []labelled) (finder, sure model.Model, err error) {
+// finder makes the model, which learns from what is given.
+func (s *search) finder(learn []labelled) (model.Model, error) {
 	options := map[string]any{"items": s.items}
-	least := -1
 	if len(learn) > 0 {
-		least = 0
 		file := filepath.Join(s.dir, "learn.jsonl")
 		if err := writeExamples(file, learn); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		options["examples"] = []string{file}
 	}
-	if finder, err = builtin.New(modelNearest, options, ""); err != nil {
-		return nil, nil, wrong("name a YAML list of items with id, title, symptoms and steps", "%w", err)
+	m, err := builtin.New(modelNearest, options, "")
+	if err != nil {
+		return nil, wrong("items are a YAML list with id, title, symptoms and steps", "%w", err)
 	}
-	options["threshold"] = least
-	sure, err = builtin.New(modelNearest, options, "")
-	return finder, sure, err
+	return m, nil
 }
 
 func writeExamples(file string, rows []labelled) error {
@@ -184,21 +185,31 @@ func writeExamples(file string, rows []labelled) error {
 	return os.WriteFile(file, b.Bytes(), 0o600)
 }
 
-func itemIDs(file string) ([]string, error) {
-	const hint = "name a YAML list of items with id, title, symptoms and steps"
+// describedItem is what there is to tell an item by.
+type describedItem struct {
+	ID, Title       string
+	Symptoms, Steps []string
+}
+
+func readItems(file string) ([]describedItem, error) {
+	const hint = "items are a YAML list with id, title, symptoms and steps"
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, wrong(hint, "%w", err)
 	}
-	var items []struct{ ID string }
+	var items []describedItem
 	if err := yaml.Unmarshal(content, &items); err != nil {
 		return nil, wrong(hint, "%s: %w", file, err)
 	}
+	return items, nil
+}
+
+func idsOf(items []describedItem) []string {
 	ids := make([]string, len(items))
 	for i := range items {
 		ids[i] = items[i].ID
 	}
-	return ids, nil
+	return ids
 }
 
 // vectorsOf has the embedder answer the texts.
@@ -232,13 +243,13 @@ func vectorsOf(ctx context.Context, rows []labelled) ([]model.Item, error) {
 // findings count what was found.
 type findings struct {
 	answers   metrics.Ranking // abstentions count as not found
-	rankings  metrics.Ranking // of the model that never abstains
+	rankings  metrics.Ranking
 	answered  int
 	needless  int // texts that need no item
 	abstained int // of them, those answered with none
 }
 
-func (s *search) find(ctx context.Context, finder, sure model.Model, held []bool) error {
+func (s *search) find(ctx context.Context, finder model.Model, held []bool) error {
 	var asked []model.Item
 	var rows []labelled
 	for i := range held {
@@ -250,14 +261,63 @@ func (s *search) find(ctx context.Context, finder, sure model.Model, held []bool
 	if err != nil {
 		return err
 	}
-	ranked, err := matchesOf(ctx, sure, asked, rows)
+	for i := range rows {
+		s.found.add(rows[i].label, given[i])
+	}
+	return nil
+}
+
+// rank orders all items for every text that needs one: by similarity alone, or
+// with folds. Other ways of learning leave no order to look at.
+func (s *search) rank(ctx context.Context) error {
+	if s.trains() && s.Folds == 0 || len(s.also) > 0 {
+		return nil
+	}
+	items := make([]nearest.Item, len(s.described))
+	for i, d := range s.described {
+		items[i] = nearest.Describe(embed.Default(), d.ID, d.Title, d.Symptoms, d.Steps)
+	}
+	o := nearest.DefaultOptions()
+	o.Threshold = -1
+	index, err := nearest.New(items, embed.Default().Dim(), o)
 	if err != nil {
 		return err
 	}
-	for i := range rows {
-		s.found.add(rows[i].label, given[i], ranked[i])
+	examples := s.rankable()
+	if s.Folds == 0 {
+		for _, e := range examples {
+			if e.Item != nearest.None {
+				matches := index.Search(nil, e.Vector, index.Len())
+				s.found.rankings.Add(slices.IndexFunc(matches, func(m nearest.Match) bool { return m.Item == e.Item }))
+			}
+		}
+		return nil
+	}
+	held, err := index.CrossValidate(ctx, examples, s.Folds)
+	if err != nil {
+		return err
+	}
+	for _, h := range held {
+		if item := examples[h.Example].Item; item != nearest.None {
+			s.found.rankings.Add(slices.Index(h.Ranks, item))
+		}
 	}
 	return nil
+}
+
+func (s *search) rankable() []nearest.Example {
+	groups := make([]string, len(s.rows))
+	if !s.Mixed && s.Folds > 0 {
+		groups = nearDuplicates(textsOf(s.rows))
+	}
+	ids := idsOf(s.described)
+	out := make([]nearest.Example, len(s.rows))
+	for i := range s.rows {
+		// An index of -1 is nearest.None: texts without a label need no item.
+		out[i] = nearest.Example{Vector: make([]float32, embed.Default().Dim()), Item: slices.Index(ids, s.rows[i].label), Group: groups[i]}
+		embed.Default().Embed(out[i].Vector, s.rows[i].text)
+	}
+	return out
 }
 
 // matchesOf are the ids that were found for each text, the best first.
@@ -282,7 +342,7 @@ func matchesOf(ctx context.Context, m model.Model, asked []model.Item, rows []la
 	return out, nil
 }
 
-func (f *findings) add(label string, given, ranked []string) {
+func (f *findings) add(label string, given []string) {
 	if label == "" {
 		f.needless++
 		if len(given) == 0 {
@@ -294,7 +354,6 @@ func (f *findings) add(label string, given, ranked []string) {
 		f.answered++
 	}
 	f.answers.Add(slices.Index(given, label))
-	f.rankings.Add(slices.Index(ranked, label))
 }
 
 func (f *findings) report() *Report {
@@ -304,8 +363,10 @@ func (f *findings) report() *Report {
 		r.add(RightFirst, f.answers.RecallAt(1), needed)
 		r.add(RightThree, f.answers.RecallAt(3), needed)
 		r.add("answers when one fits", float64(f.answered)/float64(needed), needed)
-		r.add(RankedFirst, f.rankings.RecallAt(1), needed)
-		r.add(RankedThree, f.rankings.RecallAt(3), needed)
+	}
+	if n := f.rankings.Total(); n > 0 {
+		r.add(RankedFirst, f.rankings.RecallAt(1), n)
+		r.add(RankedThree, f.rankings.RecallAt(3), n)
 	}
 	if f.needless > 0 {
 		r.add(Abstains, float64(f.abstained)/float64(f.needless), f.needless)

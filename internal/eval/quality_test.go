@@ -43,11 +43,11 @@ func (f floors) under(t *testing.T, r *eval.Report) {
 }
 
 func TestQualityOfSentimentOnMessagesHeldOut(t *testing.T) {
-	floors{eval.MacroF1: 0.74, eval.Accuracy: 0.75}.under(t, run(t, eval.Config{Model: "sentiment", Data: messages(t), Holdout: 0.25, Uncalibrated: true}))
+	floors{eval.MacroF1: 0.77, eval.Accuracy: 0.78}.under(t, run(t, eval.Config{Model: "sentiment", Data: messages(t), Holdout: 0.25, Uncalibrated: true}))
 }
 
 func TestQualityOfTheClassOnMessagesHeldOut(t *testing.T) {
-	floors{eval.MacroF1: 0.65, eval.Accuracy: 0.72}.under(t, run(t, eval.Config{Model: "classifier", Data: messages(t), Holdout: 0.25, Uncalibrated: true}))
+	floors{eval.MacroF1: 0.68, eval.Accuracy: 0.72}.under(t, run(t, eval.Config{Model: "classifier", Data: messages(t), Holdout: 0.25, Uncalibrated: true}))
 }
 
 func TestQualityOfKeywordsOnMessages(t *testing.T) {
@@ -56,23 +56,23 @@ func TestQualityOfKeywordsOnMessages(t *testing.T) {
 
 func TestQualityOfTheChecklistOnMessagesHeldOut(t *testing.T) {
 	floors{
-		eval.RankedFirst: 0.74,
-		eval.RankedThree: 0.88,
-		eval.Abstains:    0.86,
-	}.under(t, run(t, eval.Config{Model: "nearest", Data: messages(t), Holdout: 0.25}))
+		eval.RankedFirst: 0.77,
+		eval.RankedThree: 0.94,
+		eval.Abstains:    0.88,
+	}.under(t, run(t, eval.Config{Model: "nearest", Data: messages(t), Folds: 4}))
 }
 
 func TestQualityOfTheTaggerOnGoldenMessages(t *testing.T) {
 	c := eval.Config{Model: "tagger", Data: []string{"testdata/desk.conllu"}}
 	floors{eval.Accuracy: 0.95}.under(t, run(t, c))
 	c.Plain = true
-	floors{eval.Accuracy: 0.93}.under(t, run(t, c))
+	floors{eval.Accuracy: 0.95}.under(t, run(t, c))
 	c.Raw = true
-	floors{eval.TokenF1: 0.98, eval.TagF1: 0.91}.under(t, run(t, c))
+	floors{eval.TokenF1: 0.98, eval.TagF1: 0.94}.under(t, run(t, c))
 }
 
 func TestQualityOfVectorsOnClassesOfMessages(t *testing.T) {
-	floors{eval.TopOne: 0.55, eval.TopThree: 0.85}.under(t, run(t, eval.Config{Model: "embedder", Data: messages(t), Label: "class"}))
+	floors{eval.TopOne: 0.62, eval.TopThree: 0.90}.under(t, run(t, eval.Config{Model: "embedder", Data: messages(t), Label: "class"}))
 }
 
 // public names a file of the public data sets, which are not in the repository.
@@ -97,5 +97,5 @@ func TestQualityOfTheTaggerOnATreebank(t *testing.T) {
 }
 
 func TestQualityOfVectorsOnIntents(t *testing.T) {
-	floors{eval.TopOne: 0.80, eval.TopThree: 0.93}.under(t, run(t, eval.Config{Model: "embedder", Data: []string{public(t, "banking77/train.csv")}}))
+	floors{eval.TopOne: 0.80, eval.TopThree: 0.93}.under(t, run(t, eval.Config{Model: "embedder", Data: []string{public(t, "banking77/train.csv")}, Every: 5}))
 }

@@ -9,6 +9,23 @@ import (
 	"strings"
 )
 
+// holds tells which rows are held out: every n-th as they come, or a share of
+// each label with groups together.
+func (c *Config) holds(rows []labelled, groups []string) []bool {
+	if c.Every > 0 {
+		held := make([]bool, len(rows))
+		for i := c.Every - 1; i < len(rows); i += c.Every {
+			held[i] = true
+		}
+		return held
+	}
+	labels := make([]string, len(rows))
+	for i := range rows {
+		labels[i] = rows[i].label
+	}
+	return split(labels, groups, c.Holdout, c.Seed)
+}
+
 // split holds out about a share of each label and tells which. What is in one
 // group stays together; an empty group is one of its own. The same seed gives
 // the same split.

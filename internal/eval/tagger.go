@@ -31,7 +31,10 @@ func runTagger(ctx context.Context, c *Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Folds > 0 || c.Holdout > 0 {
+	if c.Every > 0 {
+		return nil, wrong("use folds or a held-out share", "neighbouring sentences are about the same things: every n-th cannot be held out")
+	}
+	if c.trains() {
 		return c.trainAndTag(ctx, sentences)
 	}
 	t, method, err := c.tagger()
