@@ -47,6 +47,11 @@ vuln: $(TOOLS) ## Look for known vulnerabilities, where their database can be re
 crash: ## Kill the program N times (1000) while messages flow, and audit every topic
 	MILLRACE_CRASH_KILLS=$${N:-1000} MILLRACE_CRASH_MESSAGES=$${MESSAGES:-1000000} $(GO) test ./internal/crash -run TestCrash -count=1 -v -timeout 0
 
+.PHONY: kafka
+kafka: ## Run the Kafka driver's tests against real servers (not part of make test yet)
+	scripts/fetch-kafka.sh
+	$(GO) test -timeout 30m ./broker/kafka
+
 .PHONY: long
 long: ## Run the long forms of the tests that have one
 	MILLRACE_LONG=1 $(GO) test -race -timeout 0 $(PKGS)
