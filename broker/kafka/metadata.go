@@ -80,7 +80,7 @@ func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
 }
 
 func asTopic(d kadm.TopicDetail) (*topic, error) {
-	if d.Err == kerr.UnknownTopicOrPartition || d.Topic == "" {
+	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) || d.Topic == "" {
 		return nil, broker.ErrUnknownTopic
 	}
 	if d.Err != nil {
