@@ -96,8 +96,8 @@ func TestCrash(t *testing.T) {
 		}
 	})
 	t.Run("parts come late", func(t *testing.T) {
-		c := config(t, 100*time.Millisecond)
-		c.Messages = max(1, c.Messages/2) // each is answered several times
+		c := config(t, 10*time.Millisecond) // shorter than a restart
+		c.Messages = max(1, c.Messages/2)   // each is answered several times
 		report := run(t, c)
 		if report.Revisions == 0 {
 			t.Error("nothing was late, so nothing was shown")
