@@ -12,7 +12,7 @@
 # .cache/kafka in the repository, or $XDG_CACHE_HOME/millrace/kafka if that is set.
 set -eu
 
-version=${1:-4.3.1}
+version=${1:-4.2.1}
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ -n "${XDG_CACHE_HOME:-}" ]; then
 	cache=$XDG_CACHE_HOME/millrace/kafka

@@ -227,6 +227,46 @@ func TestWorkResumesAfterAnOutage(t *testing.T) {
 		outage = time.Minute
 	}
 	c := startCluster(t, servers.Options{})
+	underLoad(t, c, func(settled <-chan time.Time) {
+		c.Nodes[0].Kill()
+		time.Sleep(outage)
+		if err := c.Nodes[0].Restart(); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Now()
+		t.Logf("the first settle came %v after the node's return", firstAfter(settled, back).Sub(back))
+	})
+}
+
+// One node of three after the other is killed under load, and work goes on
+// without it.
+func TestWorkGoesOnWithoutOneNodeOfThree(t *testing.T) {
+	c := startCluster(t, servers.Options{Nodes: 3})
+	underLoad(t, c, func(settled <-chan time.Time) {
+		for _, node := range c.Nodes {
+			node.Kill()
+			killed := time.Now()
+			t.Logf("the next settle came after %v", firstAfter(settled, killed.Add(100*time.Millisecond)).Sub(killed))
+			if err := node.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// firstAfter waits for a settle after a time.
+func firstAfter(settled <-chan time.Time, t time.Time) time.Time {
+	for at := range settled {
+		if at.After(t) {
+			return at
+		}
+	}
+	return t
+}
+
+// underLoad lets two members answer a publisher while the fault happens, and
+// then looks whether every record was answered once and in order.
+func underLoad(t *testing.T, c *servers.Cluster, fault func(settled <-chan time.Time)) {
 	d := newDesk(t, c.URL(), 2)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -239,38 +279,10 @@ func TestWorkResumesAfterAnOutage(t *testing.T) {
 	}
 	running.Go(func() { d.feed(ctx, &ledger) })
 	<-settled
-	c.Nodes[0].Kill()
-	time.Sleep(outage)
-	if err := c.Nodes[0].Restart(); err != nil {
-		t.Fatal(err)
-	}
-	back := time.Now()
-	for at := range settled {
-		if at.After(back) {
-			t.Logf("the first settle came %v after the node's return", at.Sub(back))
-			break
-		}
-	}
+	fault(settled)
 	stop()
 	running.Wait()
-	drain, err := d.b.Join(t.Context(), d.group, broker.Start(), d.in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for d.lag() > 0 {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		batch, err := drain.Poll(ctx, broker.Want{})
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) {
-			continue // another member's session has to end first
-		}
-		if err == nil {
-			err = drain.Settle(t.Context(), d.answers(batch)...)
-		}
-		if err != nil && !errors.Is(err, broker.ErrFenced) {
-			t.Fatal(err)
-		}
-	}
+	d.drain()
 	for r, err := range broker.Records(t.Context(), d.b, d.out, broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {
 			t.Fatal(err)
@@ -280,6 +292,26 @@ func TestWorkResumesAfterAnOutage(t *testing.T) {
 	}
 	if err := ledger.Audit(d.out).Err(); err != nil {
 		t.Error(err)
+	}
+}
+
+// drain answers what is left.
+func (d *desk) drain() {
+	d.t.Helper()
+	c := d.join(d.b)
+	for d.lag() > 0 {
+		ctx, cancel := context.WithTimeout(d.t.Context(), 10*time.Second)
+		batch, err := c.Poll(ctx, broker.Want{})
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			continue // another member's session has to end first
+		}
+		if err == nil {
+			err = c.Settle(d.t.Context(), d.answers(batch)...)
+		}
+		if err != nil && !errors.Is(err, broker.ErrFenced) {
+			d.t.Fatal(err)
+		}
 	}
 }
 

@@ -27,24 +27,28 @@ type position struct {
 // somebody works on takes.
 func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map[broker.TopicPartition]position, error) {
 	stable := kadm.RequireStable(ctx)
-	for deadline, try := time.Now().Add(decision), 0; ; try++ {
+	began, told := time.Now(), false
+	for try := 1; ; try++ {
 		all, err := b.committedOnce(stable, group)
+		unstable := errors.Is(err, kerr.UnstableOffsetCommit)
+		waited := time.Since(began)
 		switch {
-		case errors.Is(err, kerr.UnstableOffsetCommit):
-			if !forEver && time.Now().After(deadline) {
-				stable = ctx
-			}
-			if err := sleep(ctx, time.Duration(min(try+1, 10))*time.Millisecond); err != nil {
-				return nil, err
-			}
-		case err != nil && heals(err):
-			if err := sleep(ctx, backoff(try)); err != nil {
-				return nil, err
-			}
-		case err != nil:
-			return nil, fmt.Errorf("positions of group %s: %w", group, err)
-		default:
+		case err == nil:
 			return all, nil
+		case !unstable && !heals(err):
+			return nil, fmt.Errorf("positions of group %s: %w", group, err)
+		case unstable && !forEver && waited > decision:
+			stable = ctx
+		case waited > 5*time.Second && !told:
+			b.options.Logger.Warn("still waiting for a group's positions", "group", group, "since", began, "error", err)
+			told = true
+		}
+		pause := backoff(try)
+		if unstable {
+			pause = time.Duration(min(try, 10)) * time.Millisecond
+		}
+		if sleep(ctx, pause) != nil {
+			return nil, fmt.Errorf("positions of group %s: %w: %w", group, ctx.Err(), err)
 		}
 	}
 }

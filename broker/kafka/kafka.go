@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -30,7 +29,6 @@ type Broker struct {
 	topics  *directory
 
 	decompressor kgo.Decompressor
-	implicit     bool // transactions take part of groups and partitions by themselves (KIP-890)
 
 	done   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -86,9 +84,6 @@ func (b *Broker) connect(ctx context.Context) error {
 	defer cancel()
 	for try := 1; ; try++ {
 		err := b.client.Ping(bounded)
-		if err == nil {
-			b.implicit, err = transactionsAreImplicit(bounded, b.client)
-		}
 		if err == nil || !heals(err) {
 			return err
 		}
@@ -96,23 +91,6 @@ func (b *Broker) connect(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// transactionsAreImplicit asks whether all servers have the transactions of
-// KIP-890.
-func transactionsAreImplicit(ctx context.Context, client *kgo.Client) (bool, error) {
-	req := kmsg.NewPtrApiVersionsRequest()
-	req.ClientSoftwareName, req.ClientSoftwareVersion = "millrace", "1"
-	resp, err := req.RequestWith(ctx, client)
-	if err != nil {
-		return false, err
-	}
-	for _, f := range resp.FinalizedFeatures {
-		if f.Name == "transaction.version" {
-			return f.MaxVersionLevel >= 2, nil
-		}
-	}
-	return false, nil
 }
 
 // batchBytes is the largest record batch: room for a record at the limit with

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,10 +17,30 @@ import (
 
 // producer makes one transaction after the other under a transactional id.
 type producer struct {
-	t      *transactions
-	id     string
-	client *kgo.Client // nil: to be opened
+	t        *transactions
+	id       string
+	client   *kgo.Client // nil: to be opened
+	implicit bool        // transactions take part of partitions and groups by themselves
+	told     told
 }
+
+// told notes whether the client told the coordinator of a transaction's
+// partitions, as it does unless it takes the servers for ones that find that out
+// by themselves (KIP-890). A server that has just started may look older than it
+// is, and then the client and this package would speak of the transaction in two
+// ways.
+type told struct{ seen atomic.Bool }
+
+// OnBrokerWrite implements [kgo.HookBrokerWrite].
+func (t *told) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == int16(kmsg.AddPartitionsToTxn) {
+		t.seen.Store(true)
+	}
+}
+
+// errTwoWays means that the servers look different now than when the producer
+// was opened.
+var errTwoWays = errors.New("the servers' way of transactions has changed")
 
 // transact carries out a settle. Its error means that the settle did not take
 // place.
@@ -26,7 +48,13 @@ func (p *producer) transact(s *settling) error {
 	if err := p.begin(); err != nil {
 		return err
 	}
+	p.told.seen.Store(false)
 	err := produce(p.t.life, p.client, fresh(s.results))
+	if err == nil && p.told.seen.Load() == p.implicit {
+		p.abort()
+		p.discard() // the next one looks again
+		return errTwoWays
+	}
 	if err == nil {
 		err = p.move(s)
 	}
@@ -71,6 +99,10 @@ func (p *producer) begin() error {
 // open opens a producer. When it gets its number from the coordinator, what an
 // earlier producer of the same id left open is aborted.
 func (p *producer) open() (*kgo.Client, error) {
+	var err error
+	if p.implicit, err = transactionsAreImplicit(p.t.life, p.t.b.client); err != nil {
+		return nil, err
+	}
 	limit := int32(p.t.b.batchBytes())
 	opts := []kgo.Opt{
 		kgo.TransactionalID(p.id),
@@ -80,13 +112,31 @@ func (p *producer) open() (*kgo.Client, error) {
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(1 << 30), // the settle's records are in memory anyway
 		kgo.ConcurrentTransactionsBackoff(2e6),
+		kgo.WithHooks(&p.told),
 	}
-	if !p.t.b.implicit {
+	if !p.implicit {
 		v := kversion.Stable()
 		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
 		opts = append(opts, kgo.MaxVersions(v))
 	}
 	return p.t.b.newClient(opts...)
+}
+
+// transactionsAreImplicit asks whether all servers have the transactions of
+// KIP-890.
+func transactionsAreImplicit(ctx context.Context, client *kgo.Client) (bool, error) {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "millrace", "1"
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			return f.MaxVersionLevel >= 2, nil
+		}
+	}
+	return false, nil
 }
 
 // move puts the group's positions into the transaction.
@@ -126,7 +176,7 @@ func (p *producer) move(s *settling) error {
 // addGroup tells the transaction's coordinator that the group's positions are
 // part of it. Newer servers find that out by themselves (KIP-890).
 func (p *producer) addGroup(number int64, epoch int16) error {
-	if p.t.b.implicit {
+	if p.implicit {
 		return nil
 	}
 	for try := 1; ; try++ {

@@ -24,7 +24,7 @@ import (
 )
 
 // Version is the Apache Kafka that the tests run on unless they name another.
-const Version = "4.3.1"
+const Version = "4.2.1"
 
 // ErrMissing means that Kafka's jars or Java are not on this machine.
 var ErrMissing = errors.New("Apache Kafka is not here: run scripts/fetch-kafka.sh, and install Java 17 or newer")
@@ -148,6 +148,12 @@ func (c *Cluster) properties(n *Node, o Options) string {
 		voters = append(voters, fmt.Sprintf("%d@%s", m.id, m.controller))
 	}
 	replicas := len(c.Nodes)
+	alone := func(value, otherwise string) string { // one node waits for no others
+		if replicas == 1 {
+			return value
+		}
+		return otherwise
+	}
 	p := map[string]string{
 		"process.roles":                            "broker,controller",
 		"node.id":                                  fmt.Sprint(n.id),
@@ -172,10 +178,10 @@ func (c *Cluster) properties(n *Node, o Options) string {
 		"group.coordinator.rebalance.protocols":                       "classic,consumer",
 		"share.coordinator.state.topic.num.partitions":                "1",
 		"share.coordinator.state.topic.replication.factor":            "1",
-		"broker.session.timeout.ms":                                   "1500",
-		"broker.heartbeat.interval.ms":                                "200",
-		"controller.quorum.election.timeout.ms":                       "500",
-		"controller.quorum.fetch.timeout.ms":                          "1000",
+		"broker.session.timeout.ms":                                   alone("1500", "4000"),
+		"broker.heartbeat.interval.ms":                                alone("200", "400"),
+		"controller.quorum.election.timeout.ms":                       alone("500", "1500"),
+		"controller.quorum.fetch.timeout.ms":                          alone("1000", "3000"),
 		"controller.quorum.election.backoff.max.ms":                   "200",
 		"replica.lag.time.max.ms":                                     "3000",
 		"log.segment.bytes":                                           "67108864",
