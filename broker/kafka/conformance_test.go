@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
 // cluster is one node, shared by the tests of the package.
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	c.Stop()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := goleak.Find(proxy.IgnoreLeaks()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}

@@ -2,83 +2,125 @@
 
 // Package proxy stands between a client and a server in tests and makes the
 // network fail: latency, connections that are reset or stand still, servers that
-// cannot be reached, and replies that get lost.
+// cannot be reached, and replies that get lost. It is toxiproxy, run in the
+// test's own process.
 //
 // The one idea: a fault never changes the bytes of a connection that lives on. A
-// connection that has lost a byte is reset when the fault ends, as a network
-// would do it, so whatever a client makes of it is the client's own.
+// connection that has lost a byte ends when the fault does, as a network would
+// do it, so whatever a client makes of it is the client's own.
 package proxy
 
 import (
+	"context"
+	"encoding/json"
 	"math/rand/v2"
-	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 )
+
+// IgnoreLeaks is for tests that look for leaked goroutines. toxiproxy leaves one
+// behind when a connection ends just while a fault begins or ends.
+func IgnoreLeaks() goleak.Option {
+	return goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
+}
 
 // Faults are what is wrong with the network. The zero value is a good network.
 type Faults struct {
 	Latency time.Duration // of each packet, in either direction
 	Stall   bool          // nothing gets through, connections stay open
 	Lose    bool          // requests get through, replies get lost
-	Refuse  bool          // new connections are reset at once
+	Refuse  bool          // nobody listens: connections end, new ones are refused
 }
 
 // Proxy is a listening proxy for one server.
 type Proxy struct {
-	listener net.Listener
-	target   string
+	t     testing.TB
+	proxy *toxiproxy.Proxy
+	addr  string
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when faults change
-	faults  Faults
-	pairs   map[*pair]struct{}
-	closed  bool
-	running sync.WaitGroup
+	mu     sync.Mutex
+	toxics []string // names of those in place
 }
 
 // Start starts a proxy for the server at target (host:port). It ends with the
 // test.
 func Start(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	p := &Proxy{t: t, proxy: toxiproxy.NewProxy(server, target, "127.0.0.1:0", target)}
+	if err := p.proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
-	p.running.Go(p.accept)
-	t.Cleanup(p.close)
+	p.addr = p.proxy.Listen
+	t.Cleanup(func() {
+		p.Set(Faults{})
+		p.proxy.Stop()
+	})
 	return p
 }
 
 // Addr is where the proxy listens: host:port.
-func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+func (p *Proxy) Addr() string { return p.addr }
 
 // Set makes the network so, for connections that are open and for new ones.
 func (p *Proxy) Set(f Faults) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.faults
-	p.faults = f
-	close(p.changed)
-	p.changed = make(chan struct{})
-	if before.Lose && !f.Lose {
-		for c := range p.pairs {
-			if c.lossy {
-				c.reset()
-			}
+	for _, name := range p.toxics {
+		if err := p.proxy.Toxics.RemoveToxic(context.Background(), name); err != nil {
+			p.t.Errorf("remove %s: %v", name, err)
 		}
+	}
+	p.toxics = p.toxics[:0]
+	p.listen(!f.Refuse)
+	if f.Latency > 0 {
+		ms := max(1, f.Latency.Milliseconds())
+		p.add("latency", "upstream", map[string]int64{"latency": ms})
+		p.add("latency", "downstream", map[string]int64{"latency": ms})
+	}
+	if f.Stall {
+		p.add("stall", "upstream", nil)
+		p.add("stall", "downstream", nil)
+	}
+	if f.Lose {
+		p.add("timeout", "downstream", map[string]int64{"timeout": 0})
 	}
 }
 
-// Reset ends all connections with a TCP reset.
+// listen opens or closes the door; closing it ends the connections.
+func (p *Proxy) listen(open bool) {
+	state := &toxiproxy.Proxy{Listen: p.addr, Upstream: p.proxy.Upstream, Enabled: open}
+	if err := p.proxy.Update(state); err != nil {
+		p.t.Errorf("proxy of %s: %v", p.proxy.Upstream, err)
+	}
+}
+
+func (p *Proxy) add(kind, direction string, attributes map[string]int64) {
+	toxic, err := json.Marshal(map[string]any{"type": kind, "stream": direction, "attributes": attributes})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	w, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(string(toxic)))
+	if err != nil {
+		p.t.Errorf("add %s: %v", toxic, err)
+		return
+	}
+	p.toxics = append(p.toxics, w.Name)
+}
+
+// Reset ends all connections.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := range p.pairs {
-		c.reset()
-	}
+	open := p.proxy.Enabled
+	p.listen(false)
+	p.listen(open)
 }
 
 // Torment makes the network fail at random, again and again, until stop is
@@ -111,7 +153,6 @@ func (p *Proxy) Torment(longest time.Duration) (stop func()) {
 				p.Set(Faults{Latency: rand.N(5 * time.Millisecond)})
 			case 4:
 				p.Set(Faults{Refuse: true})
-				p.Reset()
 			}
 			ended := wait()
 			p.Set(Faults{})
@@ -124,137 +165,4 @@ func (p *Proxy) Torment(longest time.Duration) (stop func()) {
 		close(end)
 		running.Wait()
 	}
-}
-
-func (p *Proxy) close() {
-	p.listener.Close()
-	p.mu.Lock()
-	p.closed = true
-	for c := range p.pairs {
-		c.reset()
-	}
-	p.faults = Faults{}
-	close(p.changed)
-	p.changed = make(chan struct{})
-	p.mu.Unlock()
-	p.running.Wait()
-}
-
-func (p *Proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		p.running.Go(func() { p.serve(client) })
-	}
-}
-
-// now is what is wrong, and a channel that is closed when it changes.
-func (p *Proxy) now() (Faults, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.faults, p.changed
-}
-
-func (p *Proxy) serve(client net.Conn) {
-	if f, _ := p.now(); f.Refuse {
-		abort(client)
-		return
-	}
-	server, err := net.Dial("tcp", p.target)
-	if err != nil {
-		abort(client)
-		return
-	}
-	c := &pair{client: client, server: server, ended: make(chan struct{})}
-	p.mu.Lock()
-	if p.closed {
-		c.reset()
-	}
-	p.pairs[c] = struct{}{}
-	p.mu.Unlock()
-	var both sync.WaitGroup
-	both.Go(func() { p.carry(c, client, server, false) })
-	both.Go(func() { p.carry(c, server, client, true) })
-	both.Wait()
-	p.mu.Lock()
-	delete(p.pairs, c)
-	p.mu.Unlock()
-}
-
-// pair is a client's connection and the one to the server.
-type pair struct {
-	client, server net.Conn
-	once           sync.Once
-	ended          chan struct{}
-	lossy          bool // bytes were lost; under Proxy.mu
-}
-
-func (c *pair) reset() {
-	c.once.Do(func() {
-		close(c.ended)
-		abort(c.client)
-		abort(c.server)
-	})
-}
-
-// abort closes a connection with a reset instead of an orderly end.
-func abort(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
-}
-
-// carry carries bytes one way until the connection ends.
-func (p *Proxy) carry(c *pair, from, to net.Conn, replies bool) {
-	defer c.reset()
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 && !p.pass(c, to, buffer[:n], replies) {
-			return
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// pass passes bytes on as the faults allow. It reports whether the connection
-// goes on.
-func (p *Proxy) pass(c *pair, to net.Conn, b []byte, replies bool) bool {
-	f, changed := p.now()
-	for f.Stall {
-		select {
-		case <-changed:
-		case <-c.ended:
-			return false
-		}
-		f, changed = p.now()
-	}
-	if f.Latency > 0 {
-		t := time.NewTimer(f.Latency)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-c.ended:
-			return false
-		}
-	}
-	if f.Lose && replies {
-		return p.lose(c)
-	}
-	_, err := to.Write(b)
-	return err == nil
-}
-
-// lose notes that the connection has lost bytes. If the fault has ended since,
-// the connection ends now.
-func (p *Proxy) lose(c *pair) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c.lossy = true
-	return p.faults.Lose
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, proxy.IgnoreLeaks()) }
 
 // echo is a server that answers each line with the same, and tells of it.
 func echo(t *testing.T) (addr string, heard chan string) {
@@ -166,5 +166,36 @@ func TestLatencyDelaysBothWays(t *testing.T) {
 	c.mustHear("slow\n")
 	if took := time.Since(began); took < 60*time.Millisecond {
 		t.Fatalf("a request and its reply took %v, want twice the latency", took)
+	}
+}
+
+func TestConnectionsSurviveATormentedNetworkOrEnd(t *testing.T) {
+	addr, heard := echo(t)
+	p := proxy.Start(t, addr)
+	stop := p.Torment(5 * time.Millisecond)
+	defer stop()
+	for range 1000 {
+		conn, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			continue
+		}
+		c := &client{t, conn, bufio.NewReader(conn)}
+		for range 20 {
+			if _, err := conn.Write([]byte("hello\n")); err != nil {
+				break
+			}
+			line, err := c.hears(50 * time.Millisecond)
+			if err != nil {
+				break
+			}
+			<-heard
+			if line != "hello\n" {
+				t.Fatalf("heard %q", line)
+			}
+		}
+		conn.Close()
+		for len(heard) > 0 {
+			<-heard
+		}
 	}
 }
