@@ -56,10 +56,12 @@ type Broker interface {
 	// only [Forever] waits for more.
 	Read(ctx context.Context, topic string, partition int32, from, to Position) (Reader, error)
 
-	// Seek moves the group's position in every partition of the topic, or sets
-	// it for a group that has none. It is refused with [ErrGroupActive] while the
-	// group has members.
-	Seek(ctx context.Context, group, topic string, to Position) error
+	// Seek moves the group's positions in the topic, or sets them for a group
+	// that has none: to one position in every partition or, given as many as
+	// there are partitions, to one in each; an unset one leaves its partition
+	// alone. All move or none. It is refused with [ErrGroupActive] while the group
+	// has members.
+	Seek(ctx context.Context, group, topic string, to ...Position) error
 
 	// Groups names the consumer groups that have positions or members, sorted.
 	Groups(ctx context.Context) ([]string, error)

@@ -3,7 +3,9 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -76,6 +78,29 @@ func (p Position) String() string {
 		return p.time.Format(time.RFC3339Nano)
 	}
 	return ""
+}
+
+// Targets returns where [Broker.Seek] moves a group in each of n partitions: an
+// unset position for those that it leaves alone.
+func Targets(n int, to []Position) ([]Position, error) {
+	each := to
+	if len(to) == 1 {
+		each = slices.Repeat(to, n)
+	}
+	if len(each) != n {
+		return nil, fmt.Errorf("%d positions for %d partitions: give one, or as many", len(to), n)
+	}
+	moves := false
+	for _, p := range each {
+		if p.IsForever() {
+			return nil, fmt.Errorf("a group cannot be at %q: use start, end, an offset or a time", p)
+		}
+		moves = moves || !p.IsZero()
+	}
+	if !moves {
+		return nil, errors.New("no position: use start, end, an offset or a time")
+	}
+	return each, nil
 }
 
 // ParsePosition reads "start" (or "beginning"), "end", an offset ("1234"), a

@@ -57,6 +57,8 @@ var catches = []struct {
 	{"Seek/moves to start, end, offset and time", memory.SeekIgnored, "after a seek to start"},
 	{"Seek/moves to start, end, offset and time", memory.TimeExcluded, "after a seek to 20"},
 	{"Seek/moves one topic of a group only", memory.SeekOnlyFirst, "are 1 and 0, want 2 and 0"},
+	{"Seek/moves each partition on its own", memory.SeekFirstForAll, "after a seek to a position in each partition"},
+	{"Seek/moves each partition on its own", memory.SeekUnsetIsStart, "after a seek of one partition"},
 	{"Seek/is refused while the group has members", memory.SeeksActiveGroup, "succeeded"},
 	{"Seek/gives a new group its positions", memory.SeekNeedsGroup, "is not named"},
 	{"Seek/refuses an unknown topic", memory.SeeksUnknownTopic, "succeeded"},

@@ -14,6 +14,7 @@ func seekProperties() []property {
 	return []property{
 		{name: "Seek/moves to start, end, offset and time", check: seekMoves},
 		{name: "Seek/moves one topic of a group only", check: seekOneTopic},
+		{name: "Seek/moves each partition on its own", check: seekEach},
 		{name: "Seek/is refused while the group has members", check: seekActive},
 		{name: "Seek/gives a new group its positions", check: seekNewGroup},
 		{name: "Seek/refuses an unknown topic", check: seekUnknownTopic},
@@ -79,6 +80,38 @@ func seekOneTopic(s *suite) {
 	}
 }
 
+func seekEach(s *suite) {
+	topic, group := s.create("tickets", 3), s.name("g")
+	for p := range int32(3) {
+		s.publish(sequence(topic, p, string('a'+p), 4)...)
+	}
+	offset := func(p, i int) broker.Position { return broker.Offset(s.readAll(topic)[4*p+i].Offset) }
+	s.do("seek to a position in each partition", func(ctx context.Context) error {
+		return s.client.Seek(ctx, group, topic, offset(0, 2), broker.End(), offset(2, 3))
+	})
+	m := s.join(group, broker.Start(), topic)
+	s.wantValues("after a seek to a position in each partition", byPartition(m.pollAll(3)), "a2", "a3", "c3")
+	m.leave()
+	s.do("seek one partition", func(ctx context.Context) error {
+		return s.client.Seek(ctx, group, topic, broker.Position{}, offset(1, 1), broker.Position{})
+	})
+	m = s.join(group, broker.Start(), topic)
+	s.wantValues("after a seek of one partition", byPartition(m.pollAll(3)), "b1", "b2", "b3")
+	m.leave()
+	for _, to := range [][]broker.Position{nil, {broker.Start(), broker.End()}, {{}}, {{}, {}, {}}, {broker.Forever()}} {
+		ctx, cancel := s.bounded()
+		if err := s.client.Seek(ctx, group, topic, to...); err == nil {
+			s.Errorf("a seek of 3 partitions to %v succeeded", to)
+		}
+		cancel()
+	}
+}
+
+func byPartition(records []broker.Record) []broker.Record {
+	slices.SortStableFunc(records, func(a, b broker.Record) int { return int(a.Partition - b.Partition) })
+	return records
+}
+
 func seekActive(s *suite) {
 	topic, group := s.create("tickets", 1), s.name("g")
 	s.publish(pinned(topic, 0, "a"), pinned(topic, 0, "b"))
@@ -126,7 +159,6 @@ func seekReplay(s *suite) {
 	m = s.join(group, broker.End(), topic)
 	again := m.pollAll(len(records))
 	for what, got := range map[string][]broker.Record{"the first time": first, "the second time": again} {
-		slices.SortStableFunc(got, func(a, b broker.Record) int { return int(a.Partition - b.Partition) })
-		s.wantValues(what, got, values(records)...)
+		s.wantValues(what, byPartition(got), values(records)...)
 	}
 }

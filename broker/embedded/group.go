@@ -185,7 +185,7 @@ func (g *group) moved(moves []position) {
 func (g *group) exists() bool { return len(g.positions) > 0 || len(g.members) > 0 }
 
 // Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, name, topicName string, to broker.Position) error {
+func (b *Broker) Seek(ctx context.Context, name, topicName string, to ...broker.Position) error {
 	if err := b.enter(); err != nil {
 		return err
 	}
@@ -196,12 +196,13 @@ func (b *Broker) Seek(ctx context.Context, name, topicName string, to broker.Pos
 	if err := broker.ValidName(name); err != nil {
 		return fmt.Errorf("seek group: %w", err)
 	}
-	if to.IsForever() || to.IsZero() {
-		return fmt.Errorf("seek group %s in topic %s to %q: use start, end, an offset or a time", name, topicName, to)
-	}
 	t, err := b.topic(topicName)
 	if err != nil {
 		return fmt.Errorf("seek group %s: %w", name, err)
+	}
+	targets, err := broker.Targets(len(t.partitions), to)
+	if err != nil {
+		return fmt.Errorf("seek group %s in topic %s: %w", name, topicName, err)
 	}
 	g := b.group(name, true)
 	g.mu.Lock()
@@ -210,8 +211,11 @@ func (b *Broker) Seek(ctx context.Context, name, topicName string, to broker.Pos
 		return fmt.Errorf("seek group %s: %w: it has %d, stop them first", name, broker.ErrGroupActive, len(g.members))
 	}
 	var moves []position
-	for _, p := range t.partitions {
-		offset, err := b.resolve(p, to)
+	for i, p := range t.partitions {
+		if targets[i].IsZero() {
+			continue
+		}
+		offset, err := b.resolve(p, targets[i])
 		if err != nil {
 			return fmt.Errorf("seek group %s: %w", name, err)
 		}

@@ -229,26 +229,28 @@ func (b *Broker) owners(ctx context.Context, group string) (map[broker.TopicPart
 }
 
 // Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, group, topic string, to broker.Position) error {
+func (b *Broker) Seek(ctx context.Context, group, topic string, to ...broker.Position) error {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	if err := b.seek(ctx, group, topic, to); err != nil {
-		return fmt.Errorf("seek group %s in topic %s to %q: %w", group, topic, to, b.failed(err))
+		return fmt.Errorf("seek group %s in topic %s: %w", group, topic, b.failed(err))
 	}
 	return nil
 }
 
-func (b *Broker) seek(ctx context.Context, group, topic string, to broker.Position) error {
+func (b *Broker) seek(ctx context.Context, group, topic string, to []broker.Position) error {
 	if err := broker.ValidName(group); err != nil {
 		return err
 	}
-	if to.IsForever() || to.IsZero() {
-		return errors.New("use start, end, an offset or a time")
+	t, err := b.topics.get(ctx, topic)
+	if err != nil {
+		return err
 	}
-	if _, err := b.topics.get(ctx, topic); err != nil {
+	targets, err := broker.Targets(len(t.leaders), to)
+	if err != nil {
 		return err
 	}
 	d, err := b.describeGroup(ctx, group)
@@ -258,13 +260,18 @@ func (b *Broker) seek(ctx context.Context, group, topic string, to broker.Positi
 	if n := len(d.Members); n > 0 {
 		return fmt.Errorf("%w: it has %d, stop them first", broker.ErrGroupActive, n)
 	}
-	list, err := b.resolve(ctx, topic, to)
-	if err != nil {
-		return err
-	}
 	offsets := kadm.Offsets{}
-	for p, at := range list {
-		offsets.AddOffset(topic, int32(p), at, -1)
+	resolved := map[broker.Position][]int64{}
+	for p, target := range targets {
+		if target.IsZero() {
+			continue
+		}
+		if resolved[target] == nil {
+			if resolved[target], err = b.resolve(ctx, topic, target); err != nil {
+				return err
+			}
+		}
+		offsets.AddOffset(topic, int32(p), resolved[target][p], -1)
 	}
 	_, err = retry(ctx, func() (any, error) { return nil, b.admin.CommitAllOffsets(ctx, group, offsets) })
 	if stale(err) {

@@ -160,21 +160,22 @@ func (b *Broker) startPositions(ctx context.Context, group string, start broker.
 }
 
 // Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, group, name string, to broker.Position) error {
+func (b *Broker) Seek(ctx context.Context, group, name string, to ...broker.Position) error {
 	if err := broker.ValidName(group); err != nil {
 		return fmt.Errorf("seek group: %w", err)
 	}
-	if to.IsForever() || to.IsZero() {
-		return fmt.Errorf("seek group %s in topic %s to %q: use start, end, an offset or a time", group, name, to)
-	}
 	if err := b.seek(ctx, group, name, to); err != nil {
-		return fmt.Errorf("seek group %s: %w", group, err)
+		return fmt.Errorf("seek group %s in topic %s: %w", group, name, err)
 	}
 	return nil
 }
 
-func (b *Broker) seek(ctx context.Context, group, name string, to broker.Position) error {
+func (b *Broker) seek(ctx context.Context, group, name string, to []broker.Position) error {
 	topics, err := b.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	targets, err := broker.Targets(len(topics[0].streams), to)
 	if err != nil {
 		return err
 	}
@@ -184,7 +185,10 @@ func (b *Broker) seek(ctx context.Context, group, name string, to broker.Positio
 	}
 	positions := make([]string, len(ends))
 	for i := range ends {
-		p, err := b.locate(ctx, topics[0].streams[i], ends[i], to)
+		if targets[i].IsZero() {
+			continue
+		}
+		p, err := b.locate(ctx, topics[0].streams[i], ends[i], targets[i])
 		if err != nil {
 			return err
 		}

@@ -3,8 +3,8 @@
 -- KEYS: generation, group, events, groups, streams.
 -- ARGV: generation, action, group's name, member, timeout in milliseconds, the
 -- lease that the member knows (none: it knows nothing for sure), its topics separated by commas, their number of
--- partitions; then positions, one for each of the streams (a member that joins
--- gives none where the group has one).
+-- partitions; then positions, one for each of the streams (none where the group
+-- stays at the one it has).
 --
 -- Actions: join; poll (gives and takes partitions); give (gives them); beat
 -- (only shows that the member is alive); leave; seek (sets positions).
@@ -238,7 +238,11 @@ if action == 'seek' then
     return redis.error_reply('ACTIVE ' .. alive)
   end
   balance({})
-  eachStream(function(stream, field, i) position(stream, field, ARGV[8 + i]) end)
+  eachStream(function(stream, field, i)
+    if ARGV[8 + i] ~= '' then
+      position(stream, field, ARGV[8 + i])
+    end
+  end)
   call('SADD', KEYS[4], group)
   return { '', '', '-1', '0', '' }
 end

@@ -54,6 +54,8 @@ const (
 	SeeksActiveGroup    Fault = "Seek moves an active group"
 	SeekIgnored         Fault = "Seek does nothing"
 	SeekOnlyFirst       Fault = "Seek moves the first partition only"
+	SeekFirstForAll     Fault = "Seek takes the first partition's position for all"
+	SeekUnsetIsStart    Fault = "Seek takes an unset position for the start"
 	SeekNeedsGroup      Fault = "Seek of a group that nobody joined does nothing"
 	SeeksUnknownTopic   Fault = "Seek in an unknown topic is no error"
 )

@@ -171,7 +171,7 @@ func (c *consumer) waitsForPartition() (time.Time, bool) {
 }
 
 // Seek implements broker.Broker.
-func (b *Broker) Seek(_ context.Context, name, topic string, to broker.Position) error {
+func (b *Broker) Seek(_ context.Context, name, topic string, to ...broker.Position) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -189,12 +189,28 @@ func (b *Broker) Seek(_ context.Context, name, topic string, to broker.Position)
 	if b.broken(SeekIgnored) {
 		return nil
 	}
-	offsets := b.offsets(topic, to)
-	if b.broken(SeekOnlyFirst) {
-		old := b.group(name).positions[topic]
-		copy(offsets[1:], old[min(1, len(old)):])
+	targets, err := broker.Targets(b.topics[topic].Partitions, to)
+	if err != nil {
+		return fmt.Errorf("seek %s in %s: %w", name, topic, err)
 	}
-	b.group(name).positions[topic] = offsets
+	if b.broken(SeekFirstForAll) {
+		targets = slices.Repeat(targets[:1], len(targets))
+	}
+	positions := b.group(name).positions
+	if positions[topic] == nil {
+		positions[topic] = b.offsets(topic, broker.Start())
+	}
+	if b.broken(SeekOnlyFirst) {
+		targets = append(targets[:1:1], make([]broker.Position, len(targets)-1)...)
+	}
+	for p, target := range targets {
+		if target.IsZero() && b.broken(SeekUnsetIsStart) {
+			target = broker.Start()
+		}
+		if !target.IsZero() {
+			positions[topic][p] = b.resolve(b.topics[topic], target, p)
+		}
+	}
 	return nil
 }
 
