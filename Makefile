@@ -64,6 +64,11 @@ fuzz: ## Fuzz everything that parses, TIME (30s) each
 bench: ## Measure Millrace against its limits (see docs/benchmarks.md)
 	CGO_ENABLED=0 $(GO) run ./cmd/millrace bench
 
+.PHONY: bench-brokers
+bench-brokers: ## Compare the settle loop on Kafka and Redis with bare clients and Watermill, FOR (10s) each
+	scripts/fetch-kafka.sh && scripts/fetch-redis.sh
+	cd bench && $(GO) test -count=1 -v -timeout 0 -run Table . -for $${FOR:-10s}
+
 .PHONY: eval
 eval: ## Measure every built-in model (DATA: folder of public data sets; OUTPUT=json)
 	@mkdir -p .cache

@@ -45,25 +45,21 @@ func KafkaSettle(ctx context.Context, url string, d time.Duration) (SettleResult
 		return SettleResult{}, fmt.Errorf("bench settle: %w", err)
 	}
 
-	var bareTime, loopTime time.Duration
-	var bareRecords, loopRecords int
+	var bareSpeeds, loopSpeeds speeds
 	for begin := time.Now(); time.Since(begin) < d; {
-		if err := kafkaTurn(ctx, b, bare.topics, bare.step, &bareRecords, &bareTime); err != nil {
+		if err := kafkaTurn(ctx, b, bare.topics, bare.step, &bareSpeeds); err != nil {
 			return SettleResult{}, fmt.Errorf("bench settle: franz-go alone: %w", err)
 		}
-		if err := kafkaTurn(ctx, b, loop.topics, loop.step, &loopRecords, &loopTime); err != nil {
+		if err := kafkaTurn(ctx, b, loop.topics, loop.step, &loopSpeeds); err != nil {
 			return SettleResult{}, fmt.Errorf("bench settle: Kafka driver: %w", err)
 		}
 	}
-	return SettleResult{
-		Bare: float64(bareRecords) / bareTime.Seconds(),
-		Loop: float64(loopRecords) / loopTime.Seconds(),
-	}, nil
+	return SettleResult{Bare: bareSpeeds.median(), Loop: loopSpeeds.median()}, nil
 }
 
 // kafkaTurn publishes a stock and then takes steps for the time of a slice, the
 // first of them unmeasured.
-func kafkaTurn(ctx context.Context, b *kafka.Broker, topics kafkaTopics, step func(context.Context) (int, error), records *int, spent *time.Duration) error {
+func kafkaTurn(ctx context.Context, b *kafka.Broker, topics kafkaTopics, step func(context.Context) (int, error), all *speeds) error {
 	if *topics.stock < kafkaStock/2*settleBatch {
 		if err := topics.publish(ctx, b); err != nil {
 			return err
@@ -74,15 +70,15 @@ func kafkaTurn(ctx context.Context, b *kafka.Broker, topics kafkaTopics, step fu
 		return err
 	}
 	*topics.stock -= n
-	begin := time.Now()
+	records, begin := 0, time.Now()
 	for time.Since(begin) < kafkaSlice && *topics.stock > 0 {
 		if n, err = step(ctx); err != nil {
 			return err
 		}
-		*records += n
+		records += n
 		*topics.stock -= n
 	}
-	*spent += time.Since(begin)
+	all.add(records, time.Since(begin))
 	return nil
 }
 

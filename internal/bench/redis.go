@@ -30,34 +30,30 @@ func RedisSettle(ctx context.Context, addr string, d time.Duration) (SettleResul
 }
 
 func redisSettle(ctx context.Context, addr string, d time.Duration) (r SettleResult, err error) {
-	client := goredis.NewClient(&goredis.Options{Addr: addr, Protocol: 2, DisableIdentity: true})
-	defer client.Close()
 	namespace := "bench-" + rand.Text()
-	defer func() { err = errors.Join(err, deleteNamespace(client, namespace)) }()
-
-	bare := &redisBareLoop{client: client, script: goredis.NewScript(redis.SettleScript()), prefix: "{" + namespace + "}:bare"}
-	if err := bare.begin(ctx); err != nil {
-		return r, fmt.Errorf("bare loop: %w", err)
-	}
 	loop, err := newRedisLoop(ctx, "redis://"+addr+"?namespace="+namespace)
 	if err != nil {
 		return r, err
 	}
+	client := goredis.NewClient(&goredis.Options{Addr: addr, Protocol: 2, DisableIdentity: true})
+	defer client.Close()
+	defer func() { err = errors.Join(err, deleteNamespace(client, namespace)) }()
 	defer loop.close()
+	bare := &redisBareLoop{client: client, script: goredis.NewScript(redis.SettleScript()), prefix: "{" + namespace + "}:bare"}
+	if err := bare.begin(ctx); err != nil {
+		return r, fmt.Errorf("bare loop: %w", err)
+	}
 
-	var bareTime, loopTime time.Duration
-	var bareSteps, loopSteps int
+	var bareSpeeds, loopSpeeds speeds
 	for began := time.Now(); time.Since(began) < d; {
-		if err := turn(ctx, bare.step, &bareSteps, &bareTime); err != nil {
+		if err := turn(ctx, bare.step, &bareSpeeds); err != nil {
 			return r, fmt.Errorf("bare loop: %w", err)
 		}
-		if err := turn(ctx, loop.step, &loopSteps, &loopTime); err != nil {
+		if err := turn(ctx, loop.step, &loopSpeeds); err != nil {
 			return r, err
 		}
 	}
-	r.Bare = float64(bareSteps*settleBatch) / bareTime.Seconds()
-	r.Loop = float64(loopSteps*settleBatch) / loopTime.Seconds()
-	return r, nil
+	return SettleResult{Bare: bareSpeeds.median(), Loop: loopSpeeds.median()}, nil
 }
 
 func deleteNamespace(client *goredis.Client, namespace string) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +51,7 @@ type benchOptions struct {
 	pipeline string
 	input    string
 	profile  bool
+	broker   string // URL of a server whose settle loop is measured
 }
 
 // benchRun is what a measurement works with.
@@ -81,9 +83,14 @@ func newBenchCommand(c *console) *cobra.Command {
 		Short: "Measure Millrace on this machine against its limits",
 		Long: about + `
 Every record is fsynced before it counts. Compare the ratios: absolute figures
-belong to the machine and what else it does.`,
+belong to the machine and what else it does.
+
+With --broker the settle loop is measured on a Kafka or Redis server, against a
+loop written directly with its client. It keeps to topics of its own, whose
+names begin with "bench".`,
 		Example: `  millrace bench
-  millrace bench models --input train.csv --for 20s`,
+  millrace bench models --input train.csv --for 20s
+  millrace bench --broker redis://127.0.0.1:6379`,
 		Args:      positional(cobra.OnlyValidArgs),
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,6 +102,7 @@ belong to the machine and what else it does.`,
 	f.StringVar(&o.dir, "data-dir", "", "write to this directory, whose disk is measured (default: a temporary one)")
 	f.StringVarP(&o.pipeline, "pipeline", "p", "", "measure this pipeline (default: the support desk that comes with millrace)")
 	f.StringVarP(&o.input, "input", "i", "", "use the messages of this file of JSON lines or CSV (default: the support desk's)")
+	f.StringVar(&o.broker, "broker", "", "measure the settle loop on this server: kafka://host:port or redis://host:port")
 	f.BoolVar(&o.profile, "profile", false, "show where the CPU time goes")
 	return cmd
 }
@@ -107,11 +115,17 @@ func (c *console) bench(ctx context.Context, names []string, o benchOptions) (er
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
 	r := &benchRun{benchOptions: o}
-	if err := c.prepare(r); err != nil {
+	chosen := benchmarks()
+	if o.broker != "" {
+		chosen, err = onServer(o.broker)
+	} else {
+		err = c.prepare(r)
+	}
+	if err != nil {
 		return err
 	}
 	var all []finding
-	for _, b := range benchmarks() {
+	for _, b := range chosen {
 		if len(names) > 0 && !slices.Contains(names, b.name) {
 			continue
 		}
@@ -123,6 +137,9 @@ func (c *console) bench(ctx context.Context, names []string, o benchOptions) (er
 			return err
 		}
 		all = append(all, found...)
+	}
+	if len(all) == 0 {
+		return usage("leave the measurement's name or --broker out", "only settle is measured on a server")
 	}
 	if c.json() {
 		return c.printJSON(map[string]any{"cpus": runtime.NumCPU(), "go": runtime.Version(), "findings": all})
@@ -168,6 +185,38 @@ func benchSettle(ctx context.Context, r *benchRun) ([]finding, error) {
 		{Name: "settle loop", Value: result.Loop, Unit: "records/s", Note: "200 random bytes, batches of 256, fsync"},
 		{Name: "settle loop / Pebble alone", Value: result.Ratio(), Unit: "ratio", Aim: 0.6},
 	}, err
+}
+
+// onServer is what is measured on a Kafka or Redis server.
+func onServer(server string) ([]benchmark, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, usage("write kafka://host:port or redis://host:port", "--broker is not the address of a server without a password, which is all that the loop beside it can use")
+	}
+	limit, settle := "", (func(context.Context, *benchRun) (bench.SettleResult, error))(nil)
+	switch u.Scheme {
+	case "kafka":
+		limit = "franz-go's GroupTransactSession"
+		settle = func(ctx context.Context, r *benchRun) (bench.SettleResult, error) {
+			return bench.KafkaSettle(ctx, server, r.long)
+		}
+	case "redis":
+		limit = "go-redis and the same script"
+		settle = func(ctx context.Context, r *benchRun) (bench.SettleResult, error) {
+			return bench.RedisSettle(ctx, u.Host, r.long)
+		}
+	default:
+		return nil, usage("write kafka://host:port or redis://host:port", "--broker %s is neither Kafka nor Redis", u.Scheme)
+	}
+	run := func(ctx context.Context, r *benchRun) ([]finding, error) {
+		result, err := settle(ctx, r)
+		return []finding{
+			{Name: limit, Value: result.Bare, Unit: "records/s"},
+			{Name: "settle loop", Value: result.Loop, Unit: "records/s", Note: "200 bytes, batches of 256"},
+			{Name: "settle loop / " + limit, Value: result.Ratio(), Unit: "ratio", Aim: 0.85},
+		}, err
+	}
+	return []benchmark{{"settle", "one consumer's settle loop against " + limit, run}}, nil
 }
 
 func benchGraph(ctx context.Context, r *benchRun) ([]finding, error) {
