@@ -4,35 +4,14 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 )
-
-// Headers of a dead letter, beside those of package lineage. Key, value and the
-// other headers are those of the record that failed.
-const (
-	DeadService = "mr-dead-service" // the service that failed on it
-	DeadRecord  = "mr-dead-record"  // where it stands: topic/partition/offset
-	DeadStack   = "mr-dead-stack"   // of the panic, if it was one
-)
-
-// OfDeadLetter reports whether a header was added when a record became a dead
-// letter; the others came with the record. (A record without an id got its
-// place as one, which is the same.)
-func OfDeadLetter(header string) bool {
-	switch header {
-	case DeadService, DeadRecord, DeadStack, lineage.Error, lineage.Attempts:
-		return true
-	}
-	return false
-}
 
 // batch turns polled records into results. It is reused: its buffers grow to
 // the size of the largest batch and then stay.
@@ -41,8 +20,9 @@ type batch struct {
 	records []broker.Record
 	seen    Observation
 	predictor
-	item []int  // record → index of its item, or -1 for a marker
-	bare []bool // record → what it makes goes without key and value, for lack of room
+	item  []int  // record → index of its item, or -1 for a marker
+	bare  []bool // record → what it makes goes without key and value, for lack of room
+	again bool   // they are dead letters: a failure is marked in the topic already
 
 	spans   []span
 	made    []broker.Record
@@ -103,7 +83,9 @@ func (b *batch) results() []broker.Record {
 		switch o := &b.out[b.item[i]]; {
 		case o.err != nil:
 			b.seen.Failed++
-			b.mark(i, r, lineage.StatusFailed, fmt.Sprintf("%s: %v", b.s.c.Service, o.err), o.attempts)
+			if !b.again {
+				b.mark(i, r, lineage.StatusFailed, fmt.Sprintf("%s: %v", b.s.c.Service, o.err), o.attempts)
+			}
 			b.bury(i, r, o)
 		case len(o.values) == 0:
 			b.seen.Skipped++
@@ -164,41 +146,6 @@ func (b *batch) pass(i int, r *broker.Record) {
 	b.add(i, b.s.c.To, r, nil, headers)
 }
 
-// bury makes a dead letter: the record as it came, with what went wrong.
-func (b *batch) bury(i int, r *broker.Record, o *outcome) {
-	headers := make([]broker.Header, 0, len(r.Headers)+6)
-	for _, h := range r.Headers {
-		if !OfDeadLetter(h.Key) { // from an earlier burial
-			headers = append(headers, h)
-		}
-	}
-	if r.Header(lineage.ID) == nil {
-		headers = append(headers, broker.Header{Key: lineage.ID, Value: lineage.AppendID(nil, r)})
-	}
-	place := lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-	headers = append(headers,
-		broker.Header{Key: DeadService, Value: []byte(b.s.c.Service)},
-		broker.Header{Key: DeadRecord, Value: []byte(place.String())},
-		broker.Header{Key: lineage.Error, Value: []byte(clip(o.err.Error()))},
-		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
-	var panicked *PanicError
-	if errors.As(o.err, &panicked) {
-		headers = append(headers, broker.Header{Key: DeadStack, Value: []byte(clip(string(panicked.Stack)))})
-	}
-	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
-	// It was near the limit before the headers came: the place tells where the
-	// whole record is.
-	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
-		letter.Value = nil
-	}
-	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
-		letter.Key = nil
-	}
-	b.made = append(b.made, letter)
-	b.madeBy = append(b.madeBy, i)
-	b.s.c.Logger.Warn("dead letter", "record", place.String(), "attempts", o.attempts, "error", o.err)
-}
-
 // tooLarge makes the item whose result the broker refused a failed one, and what
 // it refused of a failed one or a marker go without key and value. It reports
 // whether that can help.
@@ -226,14 +173,4 @@ func (b *batch) end() {
 	clear(b.items)
 	clear(b.out)
 	clear(b.made)
-}
-
-// maxText bounds errors and stacks in headers.
-const maxText = 4096
-
-func clip(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }

@@ -176,15 +176,3 @@ func (s *Stage) answer(work context.Context, consumer broker.Consumer, batch *ba
 	}
 	return nil
 }
-
-// Answer predicts on records outside of the service's group, with the same
-// retries, and returns what settling them would publish. It is for trying dead
-// letters again: a record that carries an id header descends from that.
-func (s *Stage) Answer(ctx context.Context, records []broker.Record) ([]broker.Record, error) {
-	batch := newBatch(s)
-	batch.begin(records)
-	if err := batch.predict(ctx); err != nil {
-		return nil, fmt.Errorf("service %s: %w", s.c.Service, err)
-	}
-	return batch.results(), nil
-}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -430,20 +431,89 @@ func TestADeadLetterCanBeTriedAgain(t *testing.T) {
 	letter := b.read("svc.dead", 1)[0]
 	stop()
 
-	fails := each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("still not"))) })
-	again, err := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: fails}).Answer(t.Context(), []broker.Record{letter})
-	if err != nil || len(again) != 2 {
-		t.Fatalf("%v, %v", again, err)
+	read, err := stage.ReadLetter(&letter)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := len(again[1].Headers); n != len(letter.Headers) {
+	retry := func(m model.Model) (results []broker.Record) {
+		svc := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: m})
+		seen, err := svc.Retry(t.Context(), []stage.Letter{read}, func(made []broker.Record) error {
+			results = slices.Clone(made)
+			return nil
+		})
+		if err != nil || seen.Records != 1 {
+			t.Fatalf("%+v, %v", seen, err)
+		}
+		return results
+	}
+
+	// Its failure is marked in the topic already, so all there is is another letter.
+	again := retry(each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("still not"))) }))
+	if len(again) != 1 || again[0].Topic != "svc.dead" {
+		t.Fatalf("failed again: %v", again)
+	}
+	next, err := stage.ReadLetter(&again[0])
+	if err != nil || next.Attempts != 2 || next.Error != "still not" || next.Record.Offset != 1 {
+		t.Errorf("the next letter is %+v, %v", next, err)
+	}
+	if n := len(again[0].Headers); n != len(letter.Headers) {
 		t.Errorf("buried twice it has %d headers, once %d", n, len(letter.Headers))
 	}
-	results, err := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: upper}).Answer(t.Context(), []broker.Record{letter})
-	if err != nil || len(results) != 1 {
-		t.Fatalf("%v, %v", results, err)
+	results := retry(upper)
+	if len(results) != 1 {
+		t.Fatalf("answered: %v", results)
 	}
 	if id := string(results[0].Header(lineage.ID)); id != "in/0/1/svc" || string(results[0].Value) != "POISON" {
 		t.Errorf("the result is %q %q", id, results[0].Value)
+	}
+	if n := string(results[0].Header(lineage.Attempts)); n != "2" {
+		t.Errorf("it was predicted %s times", n)
+	}
+}
+
+// What the model saw when it failed is what it sees again, to the byte.
+func TestALetterGivesBackTheRecordAsItCame(t *testing.T) {
+	b := newBench(t)
+	came := broker.Record{Topic: "in", Key: []byte("k\xff"), Value: []byte("\x00v"), Headers: []broker.Header{
+		{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte("tickets/3/9/tagger")}, {Key: "tenant", Value: []byte("b")}}}
+	if err := b.b.Publish(t.Context(), came); err != nil {
+		t.Fatal(err)
+	}
+	b.serve(each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("no"))) }))
+	letter := b.read("svc.dead", 1)[0]
+	l, err := stage.ReadLetter(&letter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Service != "svc" || l.Model != "test@1" || l.Attempts != 1 || l.Error != "no" || l.Cut {
+		t.Errorf("the letter is %+v", l)
+	}
+	if !reflect.DeepEqual(l.Record, came) {
+		t.Errorf("the record is %+v, it came as %+v", l.Record, came)
+	}
+	if _, err := stage.ReadLetter(&came); err == nil {
+		t.Error("any record passes for a letter")
+	}
+}
+
+// An answer that the broker refuses as too large is a failure like any other.
+func TestATriedLetterWhoseAnswerIsTooLargeIsALetterAgain(t *testing.T) {
+	b := newBench(t)
+	large := &broker.TooLargeError{Index: 0, Size: 2, Limit: 1}
+	svc := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: upper})
+	var tries [][]string
+	_, err := svc.Retry(t.Context(), []stage.Letter{{Service: "svc", Record: broker.Record{Topic: "in", Value: []byte("a")}}}, func(made []broker.Record) error {
+		var topics []string
+		for _, r := range made {
+			topics = append(topics, r.Topic)
+		}
+		if tries = append(tries, topics); len(tries) == 1 {
+			return large
+		}
+		return nil
+	})
+	if want := [][]string{{"out"}, {"svc.dead"}}; err != nil || !reflect.DeepEqual(tries, want) {
+		t.Errorf("settled %v (%v), want %v", tries, err, want)
 	}
 }
 
