@@ -20,7 +20,7 @@ const (
 	DeadRecord  = "mr-dead-record"  // where it stands: topic/partition/offset
 	DeadModel   = "mr-dead-model"   // the model and version that failed
 	DeadStack   = "mr-dead-stack"   // of the panic, if it was one
-	DeadCut     = "mr-dead-cut"     // value and perhaps key are left out, for lack of room
+	DeadCut     = "mr-dead-cut"     // value and perhaps key are left out, for lack of room: the value's bytes
 )
 
 // OfDeadLetter reports whether a header was added when a record became a dead
@@ -75,7 +75,7 @@ func ReadLetter(r *broker.Record) (Letter, error) {
 
 // bury makes a dead letter: the record as it came, with what went wrong.
 func (b *batch) bury(i int, r *broker.Record, o *outcome) {
-	headers := make([]broker.Header, 0, len(r.Headers)+8)
+	headers := make([]broker.Header, 0, len(r.Headers)+7)
 	for _, h := range r.Headers {
 		if !OfDeadLetter(h.Key) { // from an earlier burial
 			headers = append(headers, h)
@@ -100,7 +100,7 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 	// whole record is.
 	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
 		letter.Value = nil
-		letter.Headers = append(letter.Headers, broker.Header{Key: DeadCut})
+		letter.Headers = append(letter.Headers, broker.Header{Key: DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
 	}
 	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
 		letter.Key = nil

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dead
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/stage"
+)
+
+// Done is what was done with the letters of a service.
+type Done struct {
+	Service  string `json:"service"`
+	Letters  int    `json:"letters"`            // that were decided on
+	Answered int    `json:"answered,omitempty"` // of those tried again: the topic has their answer now
+	Failed   int    `json:"failed,omitempty"`   // of those tried again: there is another letter now
+	Lost     int    `json:"lost,omitempty"`     // left open: too large for a letter, and no longer kept where they stood
+}
+
+// Retry tries the open letters of a selection again and publishes what the
+// service would have: the answer, from which gathers make revisions, or another
+// letter. Letters that come while it runs are left for the next time. It returns
+// what was done before an error, too, and can be called again after any.
+func (o *Office) Retry(ctx context.Context, s Selection, retry Retry) ([]Done, error) {
+	return o.decide(ctx, s, Retried, retry)
+}
+
+// Drop marks the open letters of a selection as dropped. They stay where they
+// are until the topic's retention deletes them.
+func (o *Office) Drop(ctx context.Context, s Selection) ([]Done, error) {
+	return o.decide(ctx, s, Dropped, nil)
+}
+
+func (o *Office) decide(ctx context.Context, s Selection, what State, retry Retry) ([]Done, error) {
+	services, err := o.selected(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all := []Done{}
+	for _, service := range services {
+		d := &decider{o: o, service: service, s: s, what: what, retry: retry, done: Done{Service: service}}
+		err := d.run(ctx)
+		if d.done.Letters+d.done.Lost > 0 {
+			all = append(all, d.done)
+		}
+		if err != nil {
+			return all, fmt.Errorf("dead letters of %s: %w", service, err)
+		}
+	}
+	return all, nil
+}
+
+// decider decides on the letters of one service.
+type decider struct {
+	o       *Office
+	service string
+	s       Selection
+	what    State
+	retry   Retry   // nil unless what is Retried
+	ends    []int64 // of the letters that there are when it begins
+	done    Done
+}
+
+func (d *decider) run(ctx context.Context) (err error) {
+	topic := decisionsTopic(d.service)
+	if d.ends, err = d.o.ends(ctx, pipeline.DeadTopic(d.service)); err != nil {
+		return err
+	}
+	if any, err := d.any(ctx); err != nil || !any {
+		return err
+	}
+	// Decisions are few, and must not be deleted before the letters are.
+	if err := d.o.Broker.CreateTopics(ctx, broker.Topic{Name: topic, Partitions: 1}); err != nil {
+		return err
+	}
+	c, err := d.o.Broker.Join(ctx, topic, broker.Start(), topic)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, c.Close(leave))
+	}()
+	for {
+		decided, err := d.claim(ctx, c)
+		if err == nil {
+			err = d.pass(ctx, c, decided)
+		}
+		if !errors.Is(err, broker.ErrFenced) {
+			return err
+		}
+	}
+}
+
+// any reports whether a letter is open. What it reads may be behind, but never
+// is a letter open that was not.
+func (d *decider) any(ctx context.Context) (bool, error) {
+	decided, err := d.o.decisions(ctx, d.service)
+	if err != nil {
+		return false, err
+	}
+	for l, err := range d.o.lettersOf(ctx, d.service, d.s, decided, d.ends) {
+		if err != nil || l.State == Open {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// claim makes the consumer the one who decides, and reads what was decided
+// before. The end of a topic is no proof that all was read: on Kafka a
+// transaction that a killed process left open hides what comes after it. The
+// own claim is.
+func (d *decider) claim(ctx context.Context, c broker.Consumer) (decisions, error) {
+	if err := own(ctx, c); err != nil {
+		return nil, err
+	}
+	id := rand.Text()
+	if err := c.Settle(ctx, d.record(claim, []byte(id))); err != nil {
+		return nil, err
+	}
+	decided := decisions{}
+	for r, err := range broker.Records(ctx, d.o.Broker, decisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
+		if err != nil {
+			return nil, err
+		}
+		if string(r.Header(HeaderDecision)) == claim && string(r.Value) == id {
+			break
+		}
+		if err := decided.add(r); err != nil {
+			return nil, err
+		}
+	}
+	decided.sort()
+	return decided, nil
+}
+
+// own waits until the group's partition is the consumer's. Its records are not
+// of interest: the group is there to have one member at a time that can settle.
+func own(ctx context.Context, c broker.Consumer) error {
+	for {
+		wait, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		_, err := c.Poll(wait, broker.Want{Records: 1})
+		over := wait.Err() != nil
+		cancel()
+		c.Rewind()
+		if err != nil && (!over || ctx.Err() != nil || errors.Is(err, broker.ErrClosed)) {
+			return err
+		}
+		if len(c.Assignment().Partitions) > 0 {
+			return nil
+		}
+	}
+}
+
+// pass decides on each open letter.
+func (d *decider) pass(ctx context.Context, c broker.Consumer, known decisions) error {
+	d.done.Lost = 0
+	var now chunk
+	row := false // no letter was left out since the last one taken
+	for l, err := range d.o.lettersOf(ctx, d.service, d.s, known, d.ends) {
+		if err != nil {
+			return err
+		}
+		row = row && l.after
+		if l.State != Open {
+			row = false
+			continue
+		}
+		if there, err := d.complete(ctx, &l.inner); err != nil {
+			return err
+		} else if !there {
+			d.done.Lost++
+			row = false
+			continue
+		}
+		now.add(l, row)
+		row = true
+		if now.full() {
+			if err := d.settle(ctx, c, &now); err != nil {
+				return err
+			}
+		}
+	}
+	return d.settle(ctx, c, &now)
+}
+
+// complete fetches what was left out of a letter that is tried again. It reports
+// whether that is still kept.
+func (d *decider) complete(ctx context.Context, l *stage.Letter) (bool, error) {
+	if !l.Cut || d.what != Retried {
+		return true, nil
+	}
+	r, err := d.o.at(ctx, sourceOf(&l.Record))
+	if err != nil || r == nil {
+		return false, err
+	}
+	l.Record.Key, l.Record.Value = r.Key, r.Value
+	return true, nil
+}
+
+// settle publishes what follows from the letters of a chunk and that it was
+// decided, as one unit.
+func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) error {
+	if len(now.letters) == 0 {
+		return nil
+	}
+	value, err := json.Marshal(decision{now.runs})
+	if err != nil {
+		return err
+	}
+	settle := func(results []broker.Record) error {
+		return c.Settle(ctx, append(results[:len(results):len(results)], d.record(string(d.what), value))...)
+	}
+	var seen stage.Observation
+	if d.what == Retried {
+		seen, err = d.retry(ctx, d.service, now.letters, settle)
+	} else {
+		err = settle(nil)
+	}
+	if err != nil {
+		return err
+	}
+	d.done.Letters += len(now.letters)
+	if d.what == Retried {
+		d.done.Failed += seen.Failed
+		d.done.Answered += len(now.letters) - seen.Failed
+	}
+	*now = chunk{}
+	return nil
+}
+
+func (d *decider) record(what string, value []byte) broker.Record {
+	return broker.Record{
+		Topic: decisionsTopic(d.service), Pinned: true, Value: value,
+		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(what)}},
+	}
+}
+
+// chunk is some letters that are decided on as one unit.
+type chunk struct {
+	letters []stage.Letter
+	runs    []run
+	bytes   int
+}
+
+// add takes a letter; in a row means right after the last one.
+func (k *chunk) add(l found, inARow bool) {
+	k.letters = append(k.letters, l.inner)
+	k.bytes += l.inner.Record.Size()
+	if n := len(k.runs); inARow && n > 0 && k.runs[n-1].Partition == l.Partition {
+		k.runs[n-1].Last = l.Offset
+	} else {
+		k.runs = append(k.runs, run{l.Partition, l.Offset, l.Offset})
+	}
+}
+
+func (k *chunk) full() bool { return len(k.letters) >= 256 || k.bytes >= 4<<20 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dead
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+// HeaderDecision is on every record of a topic of decisions: "retried",
+// "dropped", or "claim".
+const HeaderDecision = "mr-decision"
+
+// claim is what a decider writes first. When it reads its own claim, it has read
+// every decision before.
+const claim = "claim"
+
+// decisionsTopic holds what was decided about a service's letters, and is the
+// group of those who decide.
+func decisionsTopic(service string) string { return pipeline.DeadTopic(service) + ".decisions" }
+
+// run is some letters of a partition that stand in a row.
+type run struct {
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"` // offsets
+	Last      int64 `json:"last"`
+}
+
+// decision is the value of a decision's record.
+type decision struct {
+	Letters []run `json:"letters"`
+}
+
+// decided is a run of letters that something was decided about.
+type decided struct {
+	run
+	state  State
+	time   time.Time
+	offset int64 // of the decision
+}
+
+// decisions are those about a service's letters, by partition and offset. They
+// take some 60 bytes for each run of letters that were decided on together.
+type decisions map[int32][]decided
+
+// about tells what was decided on a letter.
+func (d decisions) about(partition int32, offset int64) (decided, bool) {
+	runs := d[partition]
+	i, exact := slices.BinarySearchFunc(runs, offset, func(r decided, at int64) int { return cmp.Compare(r.First, at) })
+	if !exact {
+		i--
+	}
+	if i < 0 || offset > runs[i].Last {
+		return decided{}, false
+	}
+	return runs[i], true
+}
+
+// add takes in a record of the topic. Runs never overlap, as only open letters
+// are decided on.
+func (d decisions) add(r *broker.Record) error {
+	what := string(r.Header(HeaderDecision))
+	if what == claim {
+		return nil
+	}
+	var value decision
+	if err := json.Unmarshal(r.Value, &value); err != nil || what != string(Retried) && what != string(Dropped) {
+		return fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: let no one else write to this topic", r.Topic, r.Partition, r.Offset)
+	}
+	for _, l := range value.Letters {
+		d[l.Partition] = append(d[l.Partition], decided{l, State(what), r.Time.UTC(), r.Offset})
+	}
+	return nil
+}
+
+func (d decisions) sort() {
+	for _, runs := range d {
+		slices.SortFunc(runs, func(a, b decided) int { return cmp.Compare(a.First, b.First) })
+	}
+}
+
+// decisions reads what was decided on a service's letters so far.
+func (o *Office) decisions(ctx context.Context, service string) (decisions, error) {
+	d := decisions{}
+	for r, err := range broker.Records(ctx, o.Broker, decisionsTopic(service), 0, broker.Start(), broker.Position{}) {
+		if errors.Is(err, broker.ErrUnknownTopic) {
+			return d, nil // nothing was ever decided
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := d.add(r); err != nil {
+			return nil, err
+		}
+	}
+	d.sort()
+	return d, nil
+}
