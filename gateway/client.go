@@ -102,10 +102,27 @@ func (c *Client) url(q url.Values, path ...string) string {
 }
 
 func (c *Client) get(ctx context.Context, into any, path ...string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(nil, path...), nil)
+	return c.ask(ctx, nil, into, path...)
+}
+
+func (c *Client) ask(ctx context.Context, q url.Values, into any, path ...string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(q, path...), nil)
 	if err != nil {
 		return err
 	}
+	return c.do(req, into)
+}
+
+func (c *Client) post(ctx context.Context, order, into any, path ...string) error {
+	body, err := json.Marshal(order)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(nil, path...), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", typeJSON)
 	return c.do(req, into)
 }
 

@@ -14,6 +14,12 @@
 //	GET  /v1/topics                   all topics
 //	GET  /v1/groups                   all consumer groups
 //	GET  /v1/groups/{group}           one, by partition
+//	POST /v1/groups/{group}/seek      move a group that is not active
+//	GET  /v1/timeline/{record}        what became of a record
+//	GET  /v1/dead                     dead letters, newest first
+//	GET  /v1/dead/{letter}            one, with what failed
+//	POST /v1/dead/retry               try letters again
+//	POST /v1/dead/drop                mark letters as dropped
 //	GET  /metrics /healthz /readyz
 //
 // It serves this machine only, as it asks nobody who they are: see [Listen]. A
@@ -40,6 +46,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/dead"
 )
 
 // Options of a gateway. The zero value is a good default.
@@ -48,6 +55,12 @@ type Options struct {
 	// What a service writes should not be among them: its readers take it for
 	// the service's work.
 	Sources []string
+
+	// Services are those whose dead letters are looked after here; nil: of all
+	// that have some. Retry tries letters again, as app.App.Retry does; nil: they
+	// cannot be, as their models are not known.
+	Services []string
+	Retry    dead.Retry
 
 	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
 	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
@@ -93,6 +106,7 @@ func (o *Options) setDefaults() {
 type Gateway struct {
 	b       broker.Broker
 	o       Options
+	office  dead.Office
 	handler http.Handler
 	memory  *semaphore.Weighted
 	readers *semaphore.Weighted
@@ -108,7 +122,7 @@ type Gateway struct {
 func New(b broker.Broker, o Options) (*Gateway, error) {
 	o.setDefaults()
 	g := &Gateway{
-		b: b, o: o,
+		b: b, o: o, office: dead.Office{Broker: b, Services: o.Services},
 		memory:  semaphore.NewWeighted(o.MemoryBytes),
 		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
 		metrics: newMetrics(),
@@ -148,6 +162,10 @@ func (g *Gateway) routes() http.Handler {
 	handle("GET /v1/groups/{group}", g.group)
 	handle("POST /v1/groups/{group}/seek", g.seek)
 	handle("GET /v1/timeline/{record...}", g.timeline)
+	handle("GET /v1/dead", g.listDead)
+	handle("GET /v1/dead/{letter...}", g.showDead)
+	handle("POST /v1/dead/retry", g.decideDead(g.retryDead))
+	handle("POST /v1/dead/drop", g.decideDead(g.office.Drop))
 	handle("GET /healthz", check(g.o.Healthy))
 	handle("GET /readyz", check(g.ready))
 	if g.o.Registry != nil {

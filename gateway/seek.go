@@ -3,9 +3,7 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -30,20 +28,28 @@ type Move struct {
 	To        int64  `json:"to"`
 }
 
-// maxSeekBytes bounds the body of a seek.
-const maxSeekBytes = 1 << 16
+// maxOrderBytes bounds the body of a request that orders something.
+const maxOrderBytes = 1 << 20
 
-func (g *Gateway) seek(w http.ResponseWriter, r *http.Request) error {
-	var s Seek
+// order reads the body of a request that changes something.
+func order(w http.ResponseWriter, r *http.Request, into any, hint string) error {
 	if _, err := mediaType(r); err != nil {
 		return err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSeekBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrderBytes))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "", "read the request: %v", err)
 	}
-	if err := strict(body, &s); err != nil {
-		return refuse(http.StatusBadRequest, `send {"to": "start"}`, "the request is not as it should be: %v", err)
+	if err := strict(body, into); err != nil {
+		return refuse(http.StatusBadRequest, hint, "the request is not as it should be: %v", err)
+	}
+	return nil
+}
+
+func (g *Gateway) seek(w http.ResponseWriter, r *http.Request) error {
+	var s Seek
+	if err := order(w, r, &s, `send {"to": "start"}`); err != nil {
+		return err
 	}
 	to, err := broker.ParsePosition(s.To, time.Now())
 	if err != nil {
@@ -138,14 +144,5 @@ func topicsOf(moves []Move) []string {
 
 // Seek moves a group, or tells what that would do.
 func (c *Client) Seek(ctx context.Context, group string, s Seek) (moves []Move, err error) {
-	body, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(nil, "groups", group, "seek"), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", typeJSON)
-	return moves, c.do(req, &moves)
+	return moves, c.post(ctx, s, &moves, "groups", group, "seek")
 }

@@ -43,9 +43,5 @@ func (c *Client) Timeline(ctx context.Context, record, since string) (events []t
 	if since != "" {
 		q.Set("since", since)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(q, "timeline", record), nil)
-	if err != nil {
-		return nil, err
-	}
-	return events, c.do(req, &events)
+	return events, c.ask(ctx, q, &events, "timeline", record)
 }

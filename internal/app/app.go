@@ -43,12 +43,31 @@ type Config struct {
 	Logger   *slog.Logger          // nil discards
 }
 
+func (c *Config) setDefaults() {
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	if c.Stall == 0 {
+		c.Stall = time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Model == nil {
+		dir := c.Pipeline.Dir
+		c.Model = func(_ string, m pipeline.Model) (model.Model, error) {
+			return builtin.New(m.Builtin, m.Options, dir)
+		}
+	}
+}
+
 // App is a pipeline ready to run, once.
 type App struct {
 	c       Config
 	units   []*unit
 	metrics *metrics
 	started chan struct{}
+	retrier *retrier
 }
 
 // unit is a service or a gather.
@@ -67,21 +86,8 @@ func GroupOf(pipeline, name string) string { return pipeline + "." + name }
 
 // New loads the models and creates the topics.
 func New(ctx context.Context, c Config) (*App, error) {
-	if c.Grace == 0 {
-		c.Grace = 10 * time.Second
-	}
-	if c.Stall == 0 {
-		c.Stall = time.Minute
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Model == nil {
-		c.Model = func(_ string, m pipeline.Model) (model.Model, error) {
-			return builtin.New(m.Builtin, m.Options, c.Pipeline.Dir)
-		}
-	}
-	a := &App{c: c, metrics: newMetrics(), started: make(chan struct{})}
+	c.setDefaults()
+	a := &App{c: c, metrics: newMetrics(), started: make(chan struct{}), retrier: newRetrier(c)}
 	if err := a.checkOnly(); err != nil {
 		return nil, err
 	}
@@ -125,41 +131,50 @@ func (a *App) checkOnly() error {
 }
 
 func (a *App) addService(name string) error {
-	p, s := a.c.Pipeline, a.c.Pipeline.Services[name]
-	m, err := a.c.Model(name, s.Model)
+	config, err := a.c.service(name)
 	if err != nil {
-		return fmt.Errorf("service %s: %w", name, err)
+		return err
+	}
+	u := &unit{group: config.Group, Status: Status{Name: name, From: config.From, To: config.To, Model: config.Model.Name()}}
+	a.retrier.loaded[name] = stage.New(a.c.Broker, config)
+	config.Observe = func(o stage.Observation) {
+		u.service(o)
+		a.metrics.service(name, o)
+	}
+	u.run = func(ctx context.Context) error { return stage.New(a.c.Broker, config).Run(ctx) }
+	a.units = append(a.units, u)
+	return nil
+}
+
+// service loads the model of a service and describes it.
+func (c *Config) service(name string) (stage.Config, error) {
+	p, s := c.Pipeline, c.Pipeline.Services[name]
+	m, err := c.Model(name, s.Model)
+	if err != nil {
+		return stage.Config{}, fmt.Errorf("service %s: %w", name, err)
 	}
 	start, err := pipeline.StartPosition(s.Start, time.Now())
 	if err != nil {
-		return fmt.Errorf("service %s: %w", name, err)
+		return stage.Config{}, fmt.Errorf("service %s: %w", name, err)
 	}
-	u := &unit{group: GroupOf(p.Name, name), Status: Status{Name: name, From: s.From, To: s.To, Model: m.Name()}}
-	config := stage.Config{
+	return stage.Config{
 		Service:     name,
-		Group:       u.group,
+		Group:       GroupOf(p.Name, name),
 		From:        s.From,
 		To:          s.To,
 		Dead:        pipeline.DeadTopic(name),
 		Model:       m,
-		Repartition: a.partitions(s.To) != a.partitions(s.From[0]),
+		Repartition: c.partitions(s.To) != c.partitions(s.From[0]),
 		Batch:       broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.MaxBytes), Wait: s.Batch.Wait.Std()},
 		Consumers:   s.Consumers,
 		Start:       start,
 		Attempts:    s.Retry.Attempts,
 		Backoff:     s.Retry.Backoff.Std(),
 		Timeout:     s.Timeout.Std(),
-		Grace:       a.c.Grace,
-		Observe: func(o stage.Observation) {
-			u.service(o)
-			a.metrics.service(name, o)
-		},
-		Logger: a.c.Logger,
-		Tracer: a.c.Tracer,
-	}
-	u.run = func(ctx context.Context) error { return stage.New(a.c.Broker, config).Run(ctx) }
-	a.units = append(a.units, u)
-	return nil
+		Grace:       c.Grace,
+		Logger:      c.Logger,
+		Tracer:      c.Tracer,
+	}, nil
 }
 
 func (a *App) addGather(name string) error {
@@ -219,8 +234,8 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 	return parts
 }
 
-func (a *App) partitions(topic string) int {
-	for _, t := range a.c.Pipeline.AllTopics() {
+func (c *Config) partitions(topic string) int {
+	for _, t := range c.Pipeline.AllTopics() {
 		if t.Name == topic {
 			return t.Partitions
 		}

@@ -155,12 +155,15 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 	var brokerURL string
 	var o gateway.Options
 	if p != nil {
-		brokerURL, o.Sources = p.Broker, p.Sources()
+		brokerURL, o.Sources, o.Services = p.Broker, p.Sources(), p.Order()
 	}
 	o.Logger = log
 	b, err := app.OpenBroker(brokerURL, dataDir, log)
 	if err != nil {
 		return nil, inUse(err)
+	}
+	if p != nil {
+		o.Retry = app.Retrier(app.Config{Pipeline: p, Broker: b, Logger: log})
 	}
 	if create && p != nil {
 		if err := b.CreateTopics(ctx, p.AllTopics()...); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/internal/timeline"
 )
 
@@ -19,8 +20,8 @@ func newExplainCommand(c *console) *cobra.Command {
 		Short: "Show what became of a record, in every topic",
 		Long: `Explain shows one timeline of a record: when it was published, what each service
 made of it, in which topic and at which offset, in a batch of how many, after how
-many attempts and by which version of a model, its dead letters, and its joined
-answers.
+many attempts and by which version of a model, its dead letters and when they were
+retried or dropped, and its joined answers.
 
 RECORD is the key or the id of a source record (there may be several with it),
 its place (tickets/3/1234), or the id of anything that was made of it. The topics
@@ -76,6 +77,8 @@ func note(e timeline.Event) string {
 		return fmt.Sprintf("%s, revision %d", e.Status, e.Revision)
 	case e.Status != "":
 		return e.Status
+	case e.What == string(dead.Retried), e.What == string(dead.Dropped):
+		return e.ID
 	}
 	return e.Error
 }

@@ -67,6 +67,7 @@ are gathered into one record. A pipeline file says what runs.`,
 		newGroupsCommand(c),
 		newSeekCommand(c),
 		newExplainCommand(c),
+		newDeadCommand(c),
 	)
 	add(groupFile,
 		newLintCommand(c),

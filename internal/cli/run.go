@@ -151,7 +151,7 @@ func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b broker.B
 		return &door{}, nil
 	}
 	g, err := gateway.New(b, gateway.Options{
-		Sources: p.Sources(), Registry: registry, Healthy: a.Healthy, Ready: a.Ready, Tracer: tracer, Logger: log,
+		Sources: p.Sources(), Services: p.Order(), Retry: a.Retry, Registry: registry, Healthy: a.Healthy, Ready: a.Ready, Tracer: tracer, Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func parseID(id string) (place, error) {
 }
 
 // read takes a record of a dead-letter topic for a letter.
-func read(r *broker.Record, decided decisions) (Letter, stage.Letter, error) {
+func read(r *broker.Record, decided Decisions) (Letter, stage.Letter, error) {
 	l, err := stage.ReadLetter(r)
 	if err != nil {
 		return Letter{}, stage.Letter{}, err
@@ -126,8 +126,8 @@ func read(r *broker.Record, decided decisions) (Letter, stage.Letter, error) {
 		Topic:  r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Model: l.Model, Attempts: l.Attempts, Error: l.Error,
 	}
-	if d, is := decided.about(r.Partition, r.Offset); is {
-		out.State, out.Decided = d.state, &d.time
+	if d, is := decided.About(r.Partition, r.Offset); is {
+		out.State, out.Decided = d.State, &d.Time
 	}
 	return out, l, nil
 }

@@ -94,6 +94,9 @@ func (d *decider) run(ctx context.Context) (err error) {
 		if err == nil {
 			err = d.pass(ctx, c, decided)
 		}
+		if err == nil {
+			moveOn(ctx, c)
+		}
 		if !errors.Is(err, broker.ErrFenced) {
 			return err
 		}
@@ -103,7 +106,7 @@ func (d *decider) run(ctx context.Context) (err error) {
 // any reports whether a letter is open. What it reads may be behind, but never
 // is a letter open that was not.
 func (d *decider) any(ctx context.Context) (bool, error) {
-	decided, err := d.o.decisions(ctx, d.service)
+	decided, err := d.o.Decisions(ctx, d.service)
 	if err != nil {
 		return false, err
 	}
@@ -119,7 +122,7 @@ func (d *decider) any(ctx context.Context) (bool, error) {
 // before. The end of a topic is no proof that all was read: on Kafka a
 // transaction that a killed process left open hides what comes after it. The
 // own claim is.
-func (d *decider) claim(ctx context.Context, c broker.Consumer) (decisions, error) {
+func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, error) {
 	if err := own(ctx, c); err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (decisions, erro
 	if err := c.Settle(ctx, d.record(claim, []byte(id))); err != nil {
 		return nil, err
 	}
-	decided := decisions{}
+	decided := Decisions{}
 	for r, err := range broker.Records(ctx, d.o.Broker, decisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
 		if err != nil {
 			return nil, err
@@ -143,26 +146,38 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (decisions, erro
 	return decided, nil
 }
 
-// own waits until the group's partition is the consumer's. Its records are not
+// own waits until the group's partition is the consumer's. What it polls is not
 // of interest: the group is there to have one member at a time that can settle.
 func own(ctx context.Context, c broker.Consumer) error {
 	for {
-		wait, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		_, err := c.Poll(wait, broker.Want{Records: 1})
-		over := wait.Err() != nil
-		cancel()
-		c.Rewind()
-		if err != nil && (!over || ctx.Err() != nil || errors.Is(err, broker.ErrClosed)) {
+		polled, err := poll(ctx, c)
+		if err != nil || polled || len(c.Assignment().Partitions) > 0 {
 			return err
-		}
-		if len(c.Assignment().Partitions) > 0 {
-			return nil
 		}
 	}
 }
 
+// poll polls what is there. It reports whether there was anything.
+func poll(ctx context.Context, c broker.Consumer) (bool, error) {
+	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err := c.Poll(wait, broker.Want{})
+	if err != nil && wait.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// moveOn moves the group past what it wrote, so that it has no lag, which people
+// watch. Nothing depends on it.
+func moveOn(ctx context.Context, c broker.Consumer) {
+	if polled, err := poll(ctx, c); err == nil && polled {
+		_ = c.Settle(ctx) // the next one does it
+	}
+}
+
 // pass decides on each open letter.
-func (d *decider) pass(ctx context.Context, c broker.Consumer, known decisions) error {
+func (d *decider) pass(ctx context.Context, c broker.Consumer, known Decisions) error {
 	d.done.Lost = 0
 	var now chunk
 	row := false // no letter was left out since the last one taken
@@ -175,12 +190,15 @@ func (d *decider) pass(ctx context.Context, c broker.Consumer, known decisions) 
 			row = false
 			continue
 		}
-		if there, err := d.complete(ctx, &l.inner); err != nil {
-			return err
-		} else if !there {
-			d.done.Lost++
-			row = false
-			continue
+		if d.what == Retried {
+			if err := d.o.complete(ctx, &l.inner); err != nil {
+				return err
+			}
+			if l.inner.Cut {
+				d.done.Lost++
+				row = false
+				continue
+			}
 		}
 		now.add(l, row)
 		row = true
@@ -191,20 +209,6 @@ func (d *decider) pass(ctx context.Context, c broker.Consumer, known decisions) 
 		}
 	}
 	return d.settle(ctx, c, &now)
-}
-
-// complete fetches what was left out of a letter that is tried again. It reports
-// whether that is still kept.
-func (d *decider) complete(ctx context.Context, l *stage.Letter) (bool, error) {
-	if !l.Cut || d.what != Retried {
-		return true, nil
-	}
-	r, err := d.o.at(ctx, sourceOf(&l.Record))
-	if err != nil || r == nil {
-		return false, err
-	}
-	l.Record.Key, l.Record.Value = r.Key, r.Value
-	return true, nil
 }
 
 // settle publishes what follows from the letters of a chunk and that it was

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
@@ -27,6 +28,9 @@ const claim = "claim"
 // group of those who decide.
 func decisionsTopic(service string) string { return pipeline.DeadTopic(service) + ".decisions" }
 
+// OfDecisions reports whether a topic holds decisions on dead letters.
+func OfDecisions(topic string) bool { return strings.HasSuffix(topic, decisionsTopic("")) }
+
 // run is some letters of a partition that stand in a row.
 type run struct {
 	Partition int32 `json:"partition"`
@@ -39,34 +43,42 @@ type decision struct {
 	Letters []run `json:"letters"`
 }
 
+// Decision is what was decided about a letter.
+type Decision struct {
+	State State
+	Time  time.Time
+
+	// Topic and Offset are where it stands; the partition is 0.
+	Topic  string
+	Offset int64
+}
+
 // decided is a run of letters that something was decided about.
 type decided struct {
 	run
-	state  State
-	time   time.Time
-	offset int64 // of the decision
+	Decision
 }
 
-// decisions are those about a service's letters, by partition and offset. They
+// Decisions are those about a service's letters, by partition and offset. They
 // take some 60 bytes for each run of letters that were decided on together.
-type decisions map[int32][]decided
+type Decisions map[int32][]decided
 
-// about tells what was decided on a letter.
-func (d decisions) about(partition int32, offset int64) (decided, bool) {
+// About tells what was decided on the letter at an offset of a partition.
+func (d Decisions) About(partition int32, offset int64) (Decision, bool) {
 	runs := d[partition]
 	i, exact := slices.BinarySearchFunc(runs, offset, func(r decided, at int64) int { return cmp.Compare(r.First, at) })
 	if !exact {
 		i--
 	}
 	if i < 0 || offset > runs[i].Last {
-		return decided{}, false
+		return Decision{}, false
 	}
-	return runs[i], true
+	return runs[i].Decision, true
 }
 
 // add takes in a record of the topic. Runs never overlap, as only open letters
 // are decided on.
-func (d decisions) add(r *broker.Record) error {
+func (d Decisions) add(r *broker.Record) error {
 	what := string(r.Header(HeaderDecision))
 	if what == claim {
 		return nil
@@ -76,20 +88,20 @@ func (d decisions) add(r *broker.Record) error {
 		return fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: let no one else write to this topic", r.Topic, r.Partition, r.Offset)
 	}
 	for _, l := range value.Letters {
-		d[l.Partition] = append(d[l.Partition], decided{l, State(what), r.Time.UTC(), r.Offset})
+		d[l.Partition] = append(d[l.Partition], decided{l, Decision{State(what), r.Time.UTC(), r.Topic, r.Offset}})
 	}
 	return nil
 }
 
-func (d decisions) sort() {
+func (d Decisions) sort() {
 	for _, runs := range d {
 		slices.SortFunc(runs, func(a, b decided) int { return cmp.Compare(a.First, b.First) })
 	}
 }
 
-// decisions reads what was decided on a service's letters so far.
-func (o *Office) decisions(ctx context.Context, service string) (decisions, error) {
-	d := decisions{}
+// Decisions reads what was decided on a service's letters so far.
+func (o *Office) Decisions(ctx context.Context, service string) (Decisions, error) {
+	d := Decisions{}
 	for r, err := range broker.Records(ctx, o.Broker, decisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided

@@ -56,15 +56,30 @@ func (o *Office) List(ctx context.Context, s Selection, most int, states ...Stat
 	return Listing{Letters: append([]Letter{}, *newest...), Total: total}, nil
 }
 
-// Find returns the letter with an id, and what it is made of.
+// Find returns the letter with an id, and what it is made of. What was left out
+// of it for lack of room is there all the same if it is still kept.
 func (o *Office) Find(ctx context.Context, id string) (Letter, stage.Letter, error) {
 	for l, err := range o.letters(ctx, Selection{Letters: []string{id}}) {
 		if err != nil {
 			return Letter{}, stage.Letter{}, err
 		}
-		return l.Letter, l.inner, nil
+		return l.Letter, l.inner, o.complete(ctx, &l.inner)
 	}
 	return Letter{}, stage.Letter{}, &UnknownError{What: "dead letter", Name: id}
+}
+
+// complete fetches what was left out of a letter from where it stands. The letter
+// stays cut if it is no longer there.
+func (o *Office) complete(ctx context.Context, l *stage.Letter) error {
+	if !l.Cut {
+		return nil
+	}
+	r, err := o.at(ctx, sourceOf(&l.Record))
+	if err != nil || r == nil {
+		return err
+	}
+	l.Record.Key, l.Record.Value, l.Cut = r.Key, r.Value, false
+	return nil
 }
 
 // found is a letter that is meant.
@@ -84,7 +99,7 @@ func (o *Office) letters(ctx context.Context, s Selection) iter.Seq2[found, erro
 			return
 		}
 		for _, service := range services {
-			decided, err := o.decisions(ctx, service)
+			decided, err := o.Decisions(ctx, service)
 			if err != nil {
 				yield(found{}, fmt.Errorf("dead letters of %s: %w", service, err))
 				return
@@ -115,7 +130,7 @@ func (o *Office) selected(ctx context.Context, s Selection) ([]string, error) {
 
 // lettersOf finds the letters of one service that a selection means, partition
 // by partition in their order. With ends it looks at those before them only.
-func (o *Office) lettersOf(ctx context.Context, service string, s Selection, decided decisions, ends []int64) iter.Seq2[found, error] {
+func (o *Office) lettersOf(ctx context.Context, service string, s Selection, decided Decisions, ends []int64) iter.Seq2[found, error] {
 	return func(yield func(found, error) bool) {
 		passed := true // a letter was left out since the last one found
 		for r, err := range o.records(ctx, service, s.Letters, ends) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/stage"
 )
@@ -29,12 +30,12 @@ import (
 type Event struct {
 	Time      time.Time `json:"time"`
 	After     int64     `json:"after_ms"` // since the source was appended
-	What      string    `json:"what"`     // published, answered, skipped, failed, dead letter, gathered
+	What      string    `json:"what"`     // published, answered, skipped, failed, dead letter, retried, dropped, gathered
 	Source    string    `json:"source"`   // id of the source record
 	Topic     string    `json:"topic"`
 	Partition int32     `json:"partition"`
 	Offset    int64     `json:"offset"`
-	ID        string    `json:"id"`
+	ID        string    `json:"id"` // of a decision: the letter's
 	Service   string    `json:"service,omitempty"`
 	Model     string    `json:"model,omitempty"`
 	Attempts  int       `json:"attempts,omitempty"`
@@ -44,6 +45,8 @@ type Event struct {
 	Error     string    `json:"error,omitempty"`
 	Bytes     int       `json:"bytes"`
 }
+
+const deadLetter = "dead letter"
 
 // maxSources bounds the sources that a key may have, newest first.
 const maxSources = 100
@@ -70,30 +73,66 @@ func Of(ctx context.Context, b broker.Broker, what string, since broker.Position
 	}
 	var all []Event
 	for _, t := range topics {
+		if dead.OfDecisions(t.Name) {
+			continue
+		}
 		found, err := scan(ctx, b, t.Name, oldest, byID)
 		if err != nil {
 			return nil, fmt.Errorf("look through %s: %w", t.Name, err)
 		}
 		all = append(all, found...)
 	}
+	decided, err := decisions(ctx, b, all)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, decided...)
 	slices.SortStableFunc(all, func(a, b Event) int {
 		return cmp.Or(byID[a.Source].Time.Compare(byID[b.Source].Time), cmp.Compare(a.Source, b.Source), a.Time.Compare(b.Time))
 	})
 	return all, nil
 }
 
+// decisions tells what was decided on the dead letters among events.
+func decisions(ctx context.Context, b broker.Broker, events []Event) ([]Event, error) {
+	var found []Event
+	read := map[string]dead.Decisions{} // by service
+	for _, e := range events {
+		if e.What != deadLetter {
+			continue
+		}
+		if _, known := read[e.Service]; !known {
+			var err error
+			if read[e.Service], err = (&dead.Office{Broker: b}).Decisions(ctx, e.Service); err != nil {
+				return nil, fmt.Errorf("look for what was decided on dead letters of %s: %w", e.Service, err)
+			}
+		}
+		d, decided := read[e.Service].About(e.Partition, e.Offset)
+		if !decided {
+			continue
+		}
+		letter := lineage.Source{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
+		found = append(found, Event{
+			Time: d.Time, After: e.After + d.Time.Sub(e.Time).Milliseconds(), What: string(d.State), Source: e.Source,
+			Topic: d.Topic, Offset: d.Offset, ID: letter.String(), Service: e.Service,
+		})
+	}
+	return found, nil
+}
+
 // find returns the source records that are meant.
 func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
 	if path, err := lineage.Parse(what); err == nil {
-		s := path.Source
-		r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
-		if err == nil && r != nil && r.Offset == s.Offset {
+		if r := sourceOf(ctx, b, path.Source); r != nil {
 			return []*broker.Record{r}, nil
 		}
 	}
 	var sources []*broker.Record
 	var parser fastjson.Parser
 	for _, t := range topics {
+		if dead.OfDecisions(t.Name) {
+			continue
+		}
 		for r, err := range broker.Records(ctx, b, t.Name, broker.AllPartitions, since, broker.Position{}) {
 			if err != nil {
 				return nil, fmt.Errorf("look through %s: %w", t.Name, err)
@@ -111,6 +150,23 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 	}
 	slices.SortFunc(sources, func(a, b *broker.Record) int { return a.Time.Compare(b.Time) })
 	return sources[max(0, len(sources)-maxSources):], nil
+}
+
+// sourceOf returns the record at a place, or the one that it descends from. It
+// returns nil when there is none: what looked like a place may be a key.
+func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Record {
+	r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
+	if err != nil || r == nil || r.Offset != s.Offset {
+		return nil
+	}
+	of := r.Header(gather.HeaderOf)
+	if of == nil {
+		of = r.Header(lineage.ID)
+	}
+	if path, err := lineage.Parse(string(of)); err == nil && path.Source != s {
+		return sourceOf(ctx, b, path.Source)
+	}
+	return r
 }
 
 // isSource reports whether a record descends from no other.
@@ -206,7 +262,7 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	e.After = r.Time.Sub(source.Time).Milliseconds()
 	switch {
 	case r.Header(stage.DeadService) != nil:
-		e.What, e.Service = "dead letter", string(r.Header(stage.DeadService))
+		e.What, e.Service, e.Model = deadLetter, string(r.Header(stage.DeadService)), string(r.Header(stage.DeadModel))
 	case e.What == "gathered":
 	case isSource(r):
 		e.What, e.Service = "published", ""

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/internal/timeline"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
@@ -68,7 +69,7 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 	err = b.Publish(ctx,
 		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-1"}`)},
 		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-2","text":"poison"}`)},
-		broker.Record{Topic: "tickets", Key: []byte("bob"), Value: []byte(`{"id":"T-3"}`)})
+		broker.Record{Topic: "tickets", Key: []byte("bob"), Value: []byte(`{"id":"T-3","text":"poison"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,12 +89,28 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// What was wrong is mended for one of them.
+	office := dead.Office{Broker: b}
+	mended := app.Retrier(app.Config{Pipeline: p, Broker: b}) // with the models of the file
+	if _, err := office.Retry(t.Context(), dead.Selection{Key: "ann"}, mended); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := office.Drop(t.Context(), dead.Selection{Key: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+
 	for what, want := range map[string][]string{
 		"T-1": {"published tickets", "answered tags tagger x1", "answered classes classifier x1", "gathered desk complete"},
-		"T-2": {"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger x2", "failed classes classifier", "gathered desk partial"},
+		"T-2": {
+			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger picky@1 x2", "failed classes classifier", "gathered desk partial",
+			"retried tagger.dead.decisions tagger", "answered tags tagger x3"},
+		"T-3": {
+			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger picky@1 x2", "failed classes classifier", "gathered desk partial",
+			"dropped tagger.dead.decisions tagger"},
 		"ann": {
 			"published tickets", "answered tags tagger x1", "answered classes classifier x1", "gathered desk complete",
-			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger x2", "failed classes classifier", "gathered desk partial"},
+			"published tickets", "failed tags tagger x2", "dead letter tagger.dead tagger picky@1 x2", "failed classes classifier", "gathered desk partial",
+			"retried tagger.dead.decisions tagger", "answered tags tagger x3"},
 		"T-9": nil,
 	} {
 		events, err := timeline.Of(t.Context(), b, what, broker.Start())
@@ -106,13 +123,16 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 			if e.Service != "" {
 				line += " " + e.Service
 			}
+			if e.What == "dead letter" {
+				line += " " + e.Model
+			}
 			if e.Attempts > 0 {
 				line += fmt.Sprintf(" x%d", e.Attempts)
 			}
 			if e.Status != "" {
 				line += " " + e.Status
 			}
-			if e.Batch < 1 {
+			if e.Batch < 1 && !strings.HasSuffix(e.Topic, ".decisions") {
 				t.Errorf("%s: a batch of %d", line, e.Batch)
 			}
 			got = append(got, line)
@@ -122,11 +142,20 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 		}
 	}
 
-	// The id of anything on the way leads to the same timeline.
-	byKey, _ := timeline.Of(t.Context(), b, "T-2", broker.Start())
-	byID, err := timeline.Of(t.Context(), b, byKey[1].ID, broker.Start())
-	if err != nil || len(byID) != len(byKey) {
-		t.Errorf("by id %s: %d events, by key %d (%v)", byKey[1].ID, len(byID), len(byKey), err)
+	// The id of anything on the way, and its place, lead to the same timeline.
+	byKey, err := timeline.Of(t.Context(), b, "T-2", broker.Start())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range byKey {
+		for _, what := range []string{e.ID, fmt.Sprintf("%s/%d/%d", e.Topic, e.Partition, e.Offset)} {
+			if strings.Contains(what, ".decisions/") {
+				continue
+			}
+			if got, err := timeline.Of(t.Context(), b, what, broker.Start()); err != nil || len(got) != len(byKey) {
+				t.Errorf("by %s: %d events, by key %d (%v)", what, len(got), len(byKey), err)
+			}
+		}
 	}
 }
 
