@@ -84,10 +84,10 @@ gather:
 `
 
 func TestHelpBeginsWithTheTask(t *testing.T) {
-	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "lint", "graph", "eval", "train", "version", "completion"} {
+	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "dead", "dead list", "dead show", "dead retry", "dead drop", "lint", "graph", "eval", "train", "version", "completion"} {
 		args := []string{"--help"}
 		if command != "" {
-			args = []string{command, "--help"}
+			args = append(strings.Fields(command), "--help")
 		}
 		got := call(t, "", args...)
 		if got.code != exitOK || got.err != "" {
@@ -98,7 +98,7 @@ func TestHelpBeginsWithTheTask(t *testing.T) {
 		}
 		name := "help.txt"
 		if command != "" {
-			name = "help-" + command + ".txt"
+			name = "help-" + strings.ReplaceAll(command, " ", "-") + ".txt"
 		}
 		golden(t, testdata(t, name), got.out)
 	}
