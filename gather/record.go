@@ -125,7 +125,7 @@ func (w *writer) record(win *window, key, value []byte, a answerOf) {
 		broker.Header{Key: HeaderOf, Value: a.of},
 		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
 		broker.Header{Key: HeaderStatus, Value: []byte(status)},
-		broker.Header{Key: headerLow, Value: strconv.AppendInt(nil, win.low, 10)},
+		broker.Header{Key: HeaderLow, Value: strconv.AppendInt(nil, win.low, 10)},
 		broker.Header{Key: headerTime, Value: a.at})
 	if a.parent != nil && len(a.parent) <= maxParent {
 		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: a.parent})

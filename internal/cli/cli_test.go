@@ -84,7 +84,7 @@ gather:
 `
 
 func TestHelpBeginsWithTheTask(t *testing.T) {
-	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "dead", "dead list", "dead show", "dead retry", "dead drop", "lint", "graph", "eval", "train", "version", "completion"} {
+	for _, command := range []string{"", "run", "publish", "tail", "topics", "groups", "copy", "dead", "dead list", "dead show", "dead retry", "dead drop", "lint", "graph", "eval", "train", "version", "completion"} {
 		args := []string{"--help"}
 		if command != "" {
 			args = append(strings.Fields(command), "--help")

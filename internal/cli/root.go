@@ -66,6 +66,7 @@ are gathered into one record. A pipeline file says what runs.`,
 		newTopicsCommand(c),
 		newGroupsCommand(c),
 		newSeekCommand(c),
+		newCopyCommand(c),
 		newExplainCommand(c),
 		newDeadCommand(c),
 	)

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/lineage"
+	"github.com/millrace-ml/millrace/stage"
+)
+
+// gone begins the place of a record that has no copy: retention had deleted it,
+// or its topic is not copied. No topic can have such a name, so that what
+// descends from it is not taken for the child of a record that has the place now.
+const gone = "old:"
+
+// rewrite returns a record as it is to be in the copy: places that its headers
+// name are those of the copy.
+func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record, error) {
+	made := broker.Record{Topic: r.Topic, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	owned := false
+	for i, h := range r.Headers {
+		value, err := t.rewriteHeader(ctx, r, h)
+		if err != nil {
+			return made, err
+		}
+		if string(value) == string(h.Value) {
+			continue
+		}
+		if !owned {
+			made.Headers, owned = slices.Clone(r.Headers), true
+		}
+		made.Headers[i].Value = value
+	}
+	return made, nil
+}
+
+func (t *Transfer) rewriteHeader(ctx context.Context, r *broker.Record, h broker.Header) ([]byte, error) {
+	switch h.Key {
+	case lineage.ID, gather.HeaderOf, stage.DeadRecord:
+		return t.rewriteID(ctx, h.Value)
+	case gather.HeaderLow:
+		return t.rewriteLow(ctx, r, h.Value)
+	}
+	return h.Value, nil
+}
+
+// rewriteID puts the source's place in the copy into an id.
+func (t *Transfer) rewriteID(ctx context.Context, id []byte) ([]byte, error) {
+	path, err := lineage.Parse(string(id))
+	if err != nil || strings.HasPrefix(path.Source.Topic, gone) {
+		return id, nil
+	}
+	l := t.log(path.Source.Topic, path.Source.Partition)
+	if l == nil {
+		return append([]byte(gone), id...), nil
+	}
+	if err := l.reach(ctx, path.Source.Offset); err != nil {
+		return nil, err
+	}
+	to, ok := l.offsets.at(path.Source.Offset)
+	if !ok {
+		return append([]byte(gone), id...), nil
+	}
+	path.Source.Offset = to
+	if path.Steps == "" {
+		return []byte(path.Source.String()), nil
+	}
+	return []byte(path.Source.String() + "/" + path.Steps), nil
+}
+
+// rewriteLow moves a gather's low-water mark, which counts in the topic of the
+// source that the record answers.
+func (t *Transfer) rewriteLow(ctx context.Context, r *broker.Record, value []byte) ([]byte, error) {
+	low, err := strconv.ParseInt(string(value), 10, 64)
+	of, ofErr := lineage.Parse(string(r.Header(gather.HeaderOf)))
+	if err != nil || ofErr != nil {
+		return value, nil
+	}
+	l := t.log(strings.TrimPrefix(of.Source.Topic, gone), of.Source.Partition)
+	if l == nil {
+		return value, nil
+	}
+	if err := l.reach(ctx, low-1); err != nil {
+		return nil, err
+	}
+	return strconv.AppendInt(nil, l.offsets.after(low), 10), nil
+}
