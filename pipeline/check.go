@@ -168,7 +168,7 @@ func (c *checker) checkBroker() {
 	switch {
 	case b == "embedded":
 		return
-	case isURL && (scheme == "kafka" || scheme == "redis" || scheme == "rediss"):
+	case isURL && slices.Contains([]string{"kafka", "kafkas", "redis", "rediss"}, scheme):
 		if rest == "" {
 			c.errorf(c.src.value("broker"), "write "+scheme+"://host:port", "the broker's address is missing")
 		}

@@ -30,7 +30,7 @@ import (
 // JSON Schema (docs/pipeline.schema.json) are both made from them.
 type Pipeline struct {
 	Name     string             `json:"name" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
-	Broker   string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (rediss:// with TLS)"`
+	Broker   string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (kafkas:// and rediss:// with TLS)"`
 	Topics   map[string]Topic   `json:"topics,omitempty" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
 	Services map[string]Service `json:"services" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
 	Gather   map[string]Gather  `json:"gather,omitempty" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`

@@ -203,6 +203,13 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+func TestEveryBrokerIsKnown(t *testing.T) {
+	for _, url := range []string{"embedded", "kafka://h:1,i", "kafkas://h", "redis://h", "rediss://h"} {
+		p := parse(t, "name: x\nbroker: "+url+"\ntopics: {in: {}}\nservices: {a: {from: in, to: out, model: {builtin: identity}}}\n")
+		equal(t, "broker", p.Broker, url)
+	}
+}
+
 func TestAValueThatCannotBeReadIsNotTold(t *testing.T) {
 	for _, field := range []string{"partitions", "retention", "retention_bytes"} {
 		_, err := Parse("p.yaml", []byte("name: x\ntopics:\n  in:\n    "+field+`: "${PASSWORD}"`+"\n"), testEnv)

@@ -23,7 +23,7 @@ const (
 	durationPattern = `^(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d))+$`
 	sizePattern     = `^[0-9.]+ ?([kKMGT]?B|[KMGT]iB)?$`
 	startPattern    = `^(beginning|end)$|` + durationPattern
-	brokerPattern   = `^embedded$|^(kafka|redis|rediss)://.+`
+	brokerPattern   = `^embedded$|^(kafkas?|rediss?)://.+`
 )
 
 func generate() ([]byte, error) {
