@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,9 @@ func parseURL(raw string) (*address, error) {
 		return nil, errors.New("write the address as kafka://host:9092,host:9092?parameters")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") { // it may be the rest of a password
+		return nil, errors.New("write ? in the user or password as %3F, and @ in a parameter as %40")
+	}
 	userinfo, hosts := "", rest
 	if i := strings.LastIndex(rest, "@"); i >= 0 {
 		userinfo, hosts = rest[:i], rest[i+1:]
@@ -136,10 +140,14 @@ func parseHosts(list string) ([]string, error) {
 		if host == "" {
 			return nil, errors.New("the address names no host: write kafka://host:9092")
 		}
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), defaultPort)
+		name, port, err := net.SplitHostPort(host)
+		if err != nil {
+			name, port = strings.Trim(host, "[]"), defaultPort
 		}
-		seeds = append(seeds, host)
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil { // it may be a password
+			return nil, errors.New("a host's port is not a number: write kafka://host:9092, and a user and password as kafka://user:password@host:9092")
+		}
+		seeds = append(seeds, net.JoinHostPort(name, port))
 	}
 	return seeds, nil
 }
