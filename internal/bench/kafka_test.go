@@ -13,13 +13,10 @@ import (
 // With MILLRACE_BENCH_KAFKA=duration it measures that long; otherwise it only
 // sees that both loops run.
 func TestKafkaSettle(t *testing.T) {
-	c, err := servers.Start(servers.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Stop()
+	c := servers.ForTest(t, servers.Options{})
 	d := time.Second
 	if v := os.Getenv("MILLRACE_BENCH_KAFKA"); v != "" {
+		var err error
 		if d, err = time.ParseDuration(v); err != nil {
 			t.Fatal(err)
 		}

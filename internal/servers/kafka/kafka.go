@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -96,6 +97,29 @@ func cacheDir() (string, error) {
 		if dir == filepath.Dir(dir) {
 			return "", fmt.Errorf("%w: this is not inside the repository", ErrMissing)
 		}
+	}
+}
+
+// ForTest starts a cluster that ends with the test. Where Kafka is missing the
+// test is skipped; see [Require].
+func ForTest(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	c, err := Start(o)
+	Require(t, err)
+	t.Cleanup(c.Stop)
+	return c
+}
+
+// Require skips the test after an error that is [ErrMissing], or fails it in CI,
+// where nothing may be missing. It fails the test after any other error.
+func Require(t testing.TB, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMissing) && os.Getenv("CI") == "":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
 	}
 }
 
@@ -216,8 +240,9 @@ func (c *Cluster) Addrs() string {
 // URL is the cluster's address as a pipeline file has it.
 func (c *Cluster) URL() string { return "kafka://" + c.Addrs() }
 
-// WaitReady waits until every node knows of all of them. It asks where they talk
-// to each other.
+// WaitReady waits until every node knows of all of them and each partition is on
+// all of its replicas, so that any one node may fail. It asks where they talk to
+// each other.
 func (c *Cluster) WaitReady(atMost time.Duration) error {
 	deadline := time.Now().Add(atMost)
 	for _, n := range c.Nodes {
@@ -248,8 +273,16 @@ func (c *Cluster) ready(n *Node) error {
 	if err != nil {
 		return err
 	}
-	if known := len(resp.(*kmsg.MetadataResponse).Brokers); known < len(c.Nodes) {
-		return fmt.Errorf("it knows %d of %d nodes", known, len(c.Nodes))
+	known := resp.(*kmsg.MetadataResponse)
+	if n := len(known.Brokers); n < len(c.Nodes) {
+		return fmt.Errorf("it knows %d of %d nodes", n, len(c.Nodes))
+	}
+	for _, topic := range known.Topics {
+		for _, p := range topic.Partitions {
+			if len(p.ISR) < len(p.Replicas) {
+				return fmt.Errorf("%d of %d replicas of %s[%d] are in sync", len(p.ISR), len(p.Replicas), *topic.Topic, p.Partition)
+			}
+		}
 	}
 	return nil
 }

@@ -8,11 +8,7 @@ import (
 )
 
 func TestANodeIsKilledAndComesBack(t *testing.T) {
-	c, err := Start(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Stop()
+	c := ForTest(t, Options{})
 	n := c.Nodes[0]
 	n.Kill()
 	if err := c.ready(n); err == nil {

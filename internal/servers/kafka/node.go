@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/millrace-ml/millrace/internal/servers/ports"
 )
 
 // Node is one process of a cluster. It listens on three ports of the loopback.
@@ -29,27 +31,19 @@ type Node struct {
 	ended   chan struct{} // closed when process has ended
 }
 
+// free are the ports of nodes.
+var free = ports.Range{First: 10_000, Count: 5_000}
+
 func newNode(c *Cluster, id int) (*Node, error) {
 	n := &Node{c: c, id: id, dir: filepath.Join(c.dir, fmt.Sprint(id))}
-	ports, err := freePorts(3)
-	if err != nil {
-		return nil, err
-	}
-	n.addr, n.internal, n.controller = ports[0], ports[1], ports[2]
-	return n, os.MkdirAll(n.dir, 0o755)
-}
-
-func freePorts(count int) ([]string, error) {
-	var list []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, addr := range []*string{&n.addr, &n.internal, &n.controller} {
+		port, err := free.Take()
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
+		*addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	}
-	return list, nil
+	return n, os.MkdirAll(n.dir, 0o755)
 }
 
 // Addr is the node's own address, behind any proxy.

@@ -9,8 +9,6 @@ package redis
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -22,6 +20,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/millrace-ml/millrace/internal/servers/ports"
 )
 
 // Options of a server. The zero value keeps nothing when it ends.
@@ -53,7 +53,11 @@ type Server struct {
 // installed the test is skipped, or fails in CI, where nothing may be missing.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{t: t, options: o, dir: t.TempDir(), port: freePort(t)}
+	port, err := free.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, options: o, dir: t.TempDir(), port: port}
 	s.Start()
 	t.Cleanup(func() { s.end(syscall.SIGKILL) })
 	return s
@@ -73,30 +77,8 @@ func program(t testing.TB, name string) string {
 	return ""
 }
 
-// freePort finds a port that is free together with the one of the cluster bus,
-// 10,000 above it. Both are below those that systems give to outgoing
-// connections: otherwise a client that connects while the server is down could
-// get the server's own port, and the server could not come back.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := 15_000 + rand.IntN(7_000)
-		if isFree(port) && isFree(port+10_000) {
-			return port
-		}
-	}
-	t.Fatal("found no free port for a Redis server")
-	return 0
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return false
-	}
-	l.Close()
-	return true
-}
+// free are the ports of servers; that of the cluster bus is 10,000 above each.
+var free = ports.Range{First: 15_000, Count: 7_000, Distances: []int{10_000}}
 
 // Addr is where the server listens: host:port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
