@@ -21,8 +21,20 @@ import (
 	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
-// cluster is one node, shared by the tests of the package.
-var cluster *servers.Cluster
+// shared is one node for the tests that leave it alone; see node.
+var shared struct {
+	once    sync.Once
+	cluster *servers.Cluster
+	err     error
+}
+
+// node returns the shared node, which the first test that needs it starts.
+func node(t testing.TB) *servers.Cluster {
+	t.Helper()
+	shared.once.Do(func() { shared.cluster, shared.err = servers.Start(servers.Options{}) })
+	servers.Require(t, shared.err)
+	return shared.cluster
+}
 
 func TestMain(m *testing.M) {
 	settings := map[string]string{"rapid.nofailfile": "true"}
@@ -34,14 +46,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	c, err := servers.Start(servers.Options{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cluster = c
 	code := m.Run()
-	c.Stop()
+	if shared.cluster != nil {
+		shared.cluster.Stop()
+	}
 	if code == 0 {
 		if err := goleak.Find(proxy.IgnoreLeaks()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -114,18 +122,23 @@ func (c *clients) harness() *brokertest.Harness {
 	}
 }
 
+// killing is a harness whose restarts kill the cluster's only node.
+func killing(c *servers.Cluster) *brokertest.Harness {
+	clients := &clients{url: c.URL(), options: conformanceOptions}
+	h := clients.harness()
+	h.Restart = func(t testing.TB) {
+		c.Nodes[0].Kill()
+		if err := c.Nodes[0].Restart(); err != nil {
+			t.Fatal(err)
+		}
+		clients.close()
+	}
+	return h
+}
+
 // On one node, which is killed where the suite restarts the broker.
 func TestConformance(t *testing.T) {
-	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
-		clients := &clients{url: cluster.URL(), options: conformanceOptions}
-		h := clients.harness()
-		h.Restart = func(t testing.TB) {
-			cluster.Nodes[0].Kill()
-			if err := cluster.Nodes[0].Restart(); err != nil {
-				t.Fatal(err)
-			}
-			clients.close()
-		}
-		return h
-	})
+	t.Parallel()
+	c := servers.ForTest(t, servers.Options{})
+	brokertest.Run(t, func(testing.TB) *brokertest.Harness { return killing(c) })
 }

@@ -109,48 +109,79 @@ func (d *desk) wantAnswers(want ...string) {
 	}
 }
 
+// seek moves the group, as soon as it has no members.
+func (d *desk) seek(to broker.Position) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		err := d.b.Seek(ctx, d.group, d.in, to)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, broker.ErrGroupActive) {
+			d.t.Fatal(err)
+		}
+		_ = sleep(ctx, 20*time.Millisecond)
+	}
+}
+
 // cutOff opens a client of the shared node that reaches it through a proxy of
 // its own.
 func cutOff(t *testing.T) (*Broker, *proxy.Proxy) {
 	t.Helper()
-	p := proxy.Start(t, cluster.Nodes[0].Addr())
+	p := proxy.Start(t, node(t).Nodes[0].Addr())
 	o := conformanceOptions
 	o.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, p.Addr())
 	}
-	return open(t, cluster.URL(), o), p
+	return open(t, node(t).URL(), o), p
 }
 
-// Requests reach the server and their replies do not, at different moments of a
-// settle.
-func TestASettleWhoseRepliesAreLostTakesPlaceOnce(t *testing.T) {
-	d := newDesk(t, cluster.URL(), 1)
-	b, p := cutOff(t)
-	c := d.join(b)
-	var want []string
-	for i := range 12 {
-		want = append(want, strconv.Itoa(i))
-		d.publish(strconv.Itoa(i))
-		batch := d.poll(c)
-		timer := time.AfterFunc(time.Duration(i)*time.Millisecond, func() { p.Set(proxy.Faults{Lose: true}) })
-		heal := time.AfterFunc(200*time.Millisecond, func() { p.Set(proxy.Faults{}) })
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		err := c.Settle(ctx, d.answers(batch)...)
-		cancel()
-		timer.Stop()
-		heal.Stop()
-		p.Set(proxy.Faults{})
-		if err != nil {
-			t.Fatalf("settle %d: %v", i, err)
-		}
+// The network fails at different moments of a settle, in every way that it can,
+// and is back soon after.
+func TestASettleTakesPlaceOnceWhateverTheNetworkDoes(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(*proxy.Proxy){
+		"loses the replies":     func(p *proxy.Proxy) { p.Set(proxy.Faults{Lose: true}) },
+		"stands still":          func(p *proxy.Proxy) { p.Set(proxy.Faults{Stall: true}) },
+		"is slow":               func(p *proxy.Proxy) { p.Set(proxy.Faults{Latency: 20 * time.Millisecond}) },
+		"resets connections":    func(p *proxy.Proxy) { p.Reset() },
+		"is gone":               func(p *proxy.Proxy) { p.Set(proxy.Faults{Refuse: true}); p.Reset() },
+		"loses replies, resets": func(p *proxy.Proxy) { p.Set(proxy.Faults{Lose: true, Refuse: true}); p.Reset() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, node(t).URL(), 1)
+			b, p := cutOff(t)
+			c := d.join(b)
+			var want []string
+			for i := range 12 {
+				want = append(want, strconv.Itoa(i))
+				d.publish(strconv.Itoa(i))
+				batch := d.poll(c)
+				begin := time.AfterFunc(time.Duration(i)*time.Millisecond, func() { fail(p) })
+				heal := time.AfterFunc(200*time.Millisecond, func() { p.Set(proxy.Faults{}) })
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				err := c.Settle(ctx, d.answers(batch)...)
+				cancel()
+				begin.Stop()
+				heal.Stop()
+				p.Set(proxy.Faults{})
+				if err != nil {
+					t.Fatalf("settle %d: %v", i, err)
+				}
+			}
+			d.wantAnswers(want...)
+		})
 	}
-	d.wantAnswers(want...)
 }
 
 // The caller gives up while the network stands still, and tries again when it
 // is back.
 func TestASettleThatWasGivenUpIsFoundOut(t *testing.T) {
-	d := newDesk(t, cluster.URL(), 1)
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 1)
 	b, p := cutOff(t)
 	c := d.join(b)
 	for i, rewind := range []bool{false, true, false, true} {
@@ -189,7 +220,8 @@ func TestASettleThatWasGivenUpIsFoundOut(t *testing.T) {
 
 // A member is cut off past its session; its heir answers the batch and leaves.
 func TestAMemberThatWasCutOffIsFenced(t *testing.T) {
-	d := newDesk(t, cluster.URL(), 2)
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 2)
 	b, p := cutOff(t)
 	zombie := d.join(b)
 	d.publish("a")
@@ -219,14 +251,42 @@ func TestAMemberThatWasCutOffIsFenced(t *testing.T) {
 	d.wantAnswers("a")
 }
 
+// A member is cut off past its session, and its group, which has no members
+// then, is moved back.
+func TestAMemberThatWasCutOffCannotSettleAfterASeek(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 1)
+	b, p := cutOff(t)
+	zombie := d.join(b)
+	d.publish("a")
+	if err := zombie.Settle(t.Context(), d.answers(d.poll(zombie))...); err != nil {
+		t.Fatal(err)
+	}
+	d.publish("b")
+	held := d.poll(zombie)
+	p.Set(proxy.Faults{Stall: true})
+	d.seek(broker.Start())
+	p.Set(proxy.Faults{})
+	if err := zombie.Settle(t.Context(), d.answers(held)...); !errors.Is(err, broker.ErrFenced) {
+		t.Fatalf("settle after the group was moved: %v, want an error that is %q", err, broker.ErrFenced)
+	}
+	for d.lag() > 0 {
+		if err := zombie.Settle(t.Context(), d.answers(d.poll(zombie))...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.wantAnswers("a", "a", "b")
+}
+
 // The node is gone for a while under load. Members, publishers and readers stay
 // as they are. MILLRACE_LONG makes the outage a minute long.
 func TestWorkResumesAfterAnOutage(t *testing.T) {
+	t.Parallel()
 	outage := 2 * time.Second
 	if os.Getenv("MILLRACE_LONG") != "" {
 		outage = time.Minute
 	}
-	c := startCluster(t, servers.Options{})
+	c := servers.ForTest(t, servers.Options{})
 	underLoad(t, c, func(settled <-chan time.Time) {
 		c.Nodes[0].Kill()
 		time.Sleep(outage)
@@ -234,19 +294,20 @@ func TestWorkResumesAfterAnOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := time.Now()
-		t.Logf("the first settle came %v after the node's return", firstAfter(settled, back).Sub(back))
+		t.Logf("the first settle came %v after the node's return", firstAfter(t, settled, back).Sub(back))
 	})
 }
 
 // One node of three after the other is killed under load, and work goes on
 // without it.
 func TestWorkGoesOnWithoutOneNodeOfThree(t *testing.T) {
-	c := startCluster(t, servers.Options{Nodes: 3})
+	t.Parallel()
+	c := servers.ForTest(t, servers.Options{Nodes: 3})
 	underLoad(t, c, func(settled <-chan time.Time) {
 		for _, node := range c.Nodes {
 			node.Kill()
 			killed := time.Now()
-			t.Logf("the next settle came after %v", firstAfter(settled, killed.Add(100*time.Millisecond)).Sub(killed))
+			t.Logf("the next settle came after %v", firstAfter(t, settled, killed.Add(100*time.Millisecond)).Sub(killed))
 			if err := node.Restart(); err != nil {
 				t.Fatal(err)
 			}
@@ -255,23 +316,30 @@ func TestWorkGoesOnWithoutOneNodeOfThree(t *testing.T) {
 }
 
 // firstAfter waits for a settle after a time.
-func firstAfter(settled <-chan time.Time, t time.Time) time.Time {
-	for at := range settled {
-		if at.After(t) {
-			return at
+func firstAfter(t *testing.T, settled <-chan time.Time, earliest time.Time) time.Time {
+	t.Helper()
+	patience := time.After(time.Minute)
+	for {
+		select {
+		case at := <-settled:
+			if at.After(earliest) {
+				return at
+			}
+		case <-patience:
+			t.Fatalf("nothing was settled in the minute after %v", earliest)
 		}
 	}
-	return t
 }
 
 // underLoad lets two members answer a publisher while the fault happens, and
 // then looks whether every record was answered once and in order.
 func underLoad(t *testing.T, c *servers.Cluster, fault func(settled <-chan time.Time)) {
 	d := newDesk(t, c.URL(), 2)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	var ledger brokertest.Ledger
 	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	settled := make(chan time.Time, 1<<16)
 	for range 2 {
 		consumer := d.join(open(t, c.URL(), conformanceOptions))
@@ -345,7 +413,10 @@ func (d *desk) work(ctx context.Context, c broker.Consumer, settled chan<- time.
 			d.t.Errorf("worker: %v", err)
 			return
 		default:
-			settled <- time.Now()
+			select {
+			case settled <- time.Now():
+			case <-ctx.Done():
+			}
 		}
 	}
 }

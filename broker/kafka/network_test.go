@@ -12,17 +12,6 @@ import (
 	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
-// startCluster starts a cluster of the test's own.
-func startCluster(t *testing.T, o servers.Options) *servers.Cluster {
-	t.Helper()
-	c, err := servers.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Stop)
-	return c
-}
-
 // behindProxies starts a cluster that clients reach through a proxy for each
 // node.
 func behindProxies(t *testing.T, o servers.Options) (*servers.Cluster, []*proxy.Proxy) {
@@ -33,12 +22,13 @@ func behindProxies(t *testing.T, o servers.Options) (*servers.Cluster, []*proxy.
 		proxies = append(proxies, p)
 		return p.Addr()
 	}
-	return startCluster(t, o), proxies
+	return servers.ForTest(t, o), proxies
 }
 
 // Through a network that fails all the time. Where the suite restarts the broker
 // it is only cut off; that servers are killed is tested elsewhere.
 func TestConformanceThroughABadNetwork(t *testing.T) {
+	t.Parallel()
 	c, proxies := behindProxies(t, servers.Options{})
 	stop := proxies[0].Torment(200 * time.Millisecond)
 	t.Cleanup(stop)
@@ -62,7 +52,7 @@ func TestConformanceOnThreeNodes(t *testing.T) {
 	if os.Getenv("MILLRACE_LONG") == "" {
 		t.Skip("three nodes are part of the long form: MILLRACE_LONG=1")
 	}
-	c := startCluster(t, servers.Options{Nodes: 3})
+	c := servers.ForTest(t, servers.Options{Nodes: 3})
 	next := 0
 	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
 		clients := &clients{url: c.URL(), options: conformanceOptions}

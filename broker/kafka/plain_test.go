@@ -10,6 +10,8 @@ import (
 
 // Kafka's own console programs publish a message and read the answer.
 func TestPlainClientsPublishAndReadAnswers(t *testing.T) {
+	t.Parallel()
+	cluster := node(t)
 	d := newDesk(t, cluster.URL(), 2)
 	c := d.join(d.b)
 	producer := cluster.Tool("org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", cluster.Addrs(), "--topic", d.in,

@@ -68,7 +68,7 @@ func TestEncryptionAndPasswords(t *testing.T) {
 		prefix = "listener.name.clients."
 		common = "org.apache.kafka.common.security."
 	)
-	c := startCluster(t, servers.Options{
+	c := servers.ForTest(t, servers.Options{
 		Protocol: "SASL_SSL",
 		Scram:    map[string]string{"desk": "hunter2"},
 		Properties: map[string]string{

@@ -18,17 +18,6 @@ func TestConformanceOnAnotherVersion(t *testing.T) {
 	if version == "" {
 		t.Skip("MILLRACE_KAFKA_VERSION names no version")
 	}
-	c := startCluster(t, servers.Options{Version: version})
-	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
-		clients := &clients{url: c.URL(), options: conformanceOptions}
-		h := clients.harness()
-		h.Restart = func(t testing.TB) {
-			c.Nodes[0].Kill()
-			if err := c.Nodes[0].Restart(); err != nil {
-				t.Fatal(err)
-			}
-			clients.close()
-		}
-		return h
-	})
+	c := servers.ForTest(t, servers.Options{Version: version})
+	brokertest.Run(t, func(testing.TB) *brokertest.Harness { return killing(c) })
 }
