@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -153,6 +154,9 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 	batch := app.GroupOf(p.Name, "batch")
 	config.Topics = append(p.AllTopics(), broker.Topic{Name: batch})
 	config.Groups = []string{batch}
+	for _, service := range p.Order() {
+		config.Topics = append(config.Topics, broker.Topic{Name: dead.DecisionsTopic(service)})
+	}
 	for _, name := range append(p.Order(), p.Gathers()...) {
 		config.Groups = append(config.Groups, app.GroupOf(p.Name, name))
 	}

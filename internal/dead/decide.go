@@ -69,7 +69,7 @@ type decider struct {
 }
 
 func (d *decider) run(ctx context.Context) (err error) {
-	topic := decisionsTopic(d.service)
+	topic := DecisionsTopic(d.service)
 	if d.ends, err = d.o.ends(ctx, pipeline.DeadTopic(d.service)); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, erro
 		return nil, err
 	}
 	decided := Decisions{}
-	for r, err := range broker.Records(ctx, d.o.Broker, decisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
+	for r, err := range broker.Records(ctx, d.o.Broker, DecisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
 		if err != nil {
 			return nil, err
 		}
@@ -244,7 +244,7 @@ func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) err
 
 func (d *decider) record(what string, value []byte) broker.Record {
 	return broker.Record{
-		Topic: decisionsTopic(d.service), Pinned: true, Value: value,
+		Topic: DecisionsTopic(d.service), Pinned: true, Value: value,
 		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(what)}},
 	}
 }

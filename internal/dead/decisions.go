@@ -24,12 +24,21 @@ const HeaderDecision = "mr-decision"
 // every decision before.
 const claim = "claim"
 
-// decisionsTopic holds what was decided about a service's letters, and is the
+// DecisionsTopic holds what was decided about a service's letters, and is the
 // group of those who decide.
-func decisionsTopic(service string) string { return pipeline.DeadTopic(service) + ".decisions" }
+func DecisionsTopic(service string) string { return pipeline.DeadTopic(service) + ".decisions" }
 
 // OfDecisions reports whether a topic holds decisions on dead letters.
-func OfDecisions(topic string) bool { return strings.HasSuffix(topic, decisionsTopic("")) }
+func OfDecisions(topic string) bool {
+	_, is := DecidesOn(topic)
+	return is
+}
+
+// DecidesOn is the topic of the dead letters that a topic of decisions is about.
+func DecidesOn(topic string) (letters string, is bool) {
+	service, is := strings.CutSuffix(topic, DecisionsTopic(""))
+	return pipeline.DeadTopic(service), is
+}
 
 // run is some letters of a partition that stand in a row.
 type run struct {
@@ -102,7 +111,7 @@ func (d Decisions) sort() {
 // Decisions reads what was decided on a service's letters so far.
 func (o *Office) Decisions(ctx context.Context, service string) (Decisions, error) {
 	d := Decisions{}
-	for r, err := range broker.Records(ctx, o.Broker, decisionsTopic(service), 0, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(ctx, o.Broker, DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided
 		}
@@ -115,4 +124,35 @@ func (o *Office) Decisions(ctx context.Context, service string) (Decisions, erro
 	}
 	d.sort()
 	return d, nil
+}
+
+// Relocate returns a record of a topic of decisions as it is to be where the
+// letters have other offsets. After tells, of a partition of the letters, which
+// offset comes there after all letters before an offset here.
+func Relocate(r *broker.Record, after func(partition int32, offset int64) (int64, error)) (broker.Record, error) {
+	made := *r
+	if string(r.Header(HeaderDecision)) == claim {
+		return made, nil
+	}
+	var value decision
+	if err := json.Unmarshal(r.Value, &value); err != nil {
+		return made, fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: %w", r.Topic, r.Partition, r.Offset, err)
+	}
+	there := decision{Letters: []run{}}
+	for _, l := range value.Letters {
+		first, err := after(l.Partition, l.First)
+		if err != nil {
+			return made, err
+		}
+		end, err := after(l.Partition, l.Last+1)
+		if err != nil {
+			return made, err
+		}
+		if first < end { // otherwise these letters were deleted
+			there.Letters = append(there.Letters, run{l.Partition, first, end - 1})
+		}
+	}
+	var err error
+	made.Value, err = json.Marshal(there)
+	return made, err
 }

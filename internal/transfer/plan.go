@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/stage"
 )
@@ -80,8 +81,8 @@ func (t *Transfer) chooseTopics(ctx context.Context) error {
 			if i < 0 {
 				continue
 			}
-			if topic = t.c.Topics[i]; topic.Partitions == 0 {
-				topic.Partitions = info.Partitions
+			if t.c.Topics[i].Partitions > 0 {
+				topic = t.c.Topics[i]
 			}
 			if topic.Partitions != info.Partitions {
 				return fmt.Errorf("%w: topic %s has %d partitions and shall have %d: a copy keeps their number",
@@ -96,7 +97,10 @@ func (t *Transfer) chooseTopics(ctx context.Context) error {
 		}
 		t.plan.Topics = append(t.plan.Topics, plan)
 		t.progress.Total += plan.Records
-		t.uneven = t.uneven || info.Partitions != t.infos[0].Partitions
+		if !dead.OfDecisions(info.Name) { // from which nothing descends
+			t.uneven = t.uneven || t.even > 0 && info.Partitions != t.even
+			t.even = info.Partitions
+		}
 	}
 	if len(t.topics) == 0 {
 		return ErrNothing
@@ -205,6 +209,9 @@ func (t *Transfer) checkTarget(ctx context.Context) error {
 }
 
 func (t *Transfer) checkFirst(ctx context.Context, l *log) error {
+	if dead.OfDecisions(l.topic) {
+		return nil // there are offsets in its values
+	}
 	there, err := broker.First(ctx, t.c.To, l.topic, l.partition, broker.Start())
 	if err != nil || there == nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/stage"
 )
@@ -23,6 +24,11 @@ const gone = "old:"
 // name are those of the copy.
 func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record, error) {
 	made := broker.Record{Topic: r.Topic, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	if letters, is := dead.DecidesOn(r.Topic); is {
+		decision, err := dead.Relocate(r, func(p int32, offset int64) (int64, error) { return t.after(ctx, letters, p, offset) })
+		made.Value = decision.Value
+		return made, err
+	}
 	owned := false
 	for i, h := range r.Headers {
 		value, err := t.rewriteHeader(ctx, r, h)
@@ -82,12 +88,19 @@ func (t *Transfer) rewriteLow(ctx context.Context, r *broker.Record, value []byt
 	if err != nil || ofErr != nil {
 		return value, nil
 	}
-	l := t.log(strings.TrimPrefix(of.Source.Topic, gone), of.Source.Partition)
+	after, err := t.after(ctx, strings.TrimPrefix(of.Source.Topic, gone), of.Source.Partition, low)
+	return strconv.AppendInt(nil, after, 10), err
+}
+
+// after is the place in a copy after what stands before an offset. Of what is not
+// copied it is the offset itself.
+func (t *Transfer) after(ctx context.Context, topic string, partition int32, offset int64) (int64, error) {
+	l := t.log(topic, partition)
 	if l == nil {
-		return value, nil
+		return offset, nil
 	}
-	if err := l.reach(ctx, low-1); err != nil {
-		return nil, err
+	if err := l.reach(ctx, offset-1); err != nil {
+		return 0, err
 	}
-	return strconv.AppendInt(nil, l.offsets.after(low), 10), nil
+	return l.offsets.after(offset), nil
 }

@@ -33,9 +33,11 @@ type Config struct {
 	From broker.Broker
 	To   broker.Broker // may be nil for a plan: there is nothing yet
 
-	Topics []broker.Topic // as they are to be made; nil: all of the source, as they are
-	Groups []string       // nil: all of the source that read one of the topics
-	Joins  []Join         // the gathers among the groups, as far as known
+	// Topics are to be made like this; one without a number of partitions is as it
+	// is in the source. nil: all of the source.
+	Topics []broker.Topic
+	Groups []string // nil: all of the source that read one of the topics
+	Joins  []Join   // the gathers among the groups, as far as known
 
 	Progress func(Progress) // called often, by the caller of Run; may be nil
 }
@@ -57,7 +59,8 @@ type Transfer struct {
 	topics []broker.Topic          // to be made, in the same order
 	logs   map[string][]*log       // by topic and partition
 	lags   map[string][]broker.Lag // of the groups to move
-	uneven bool                    // the topics' numbers of partitions differ
+	even   int                     // the topics' number of partitions …
+	uneven bool                    // … which differ
 
 	plan     Plan
 	copied   map[string]int64

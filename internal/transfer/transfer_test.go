@@ -19,6 +19,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/broker/redis"
+	"github.com/millrace-ml/millrace/internal/dead"
 	servers "github.com/millrace-ml/millrace/internal/servers/redis"
 	"github.com/millrace-ml/millrace/internal/transfer"
 )
@@ -105,6 +106,50 @@ func (f flow) publish(t *testing.T, b broker.Broker) {
 	seek("desk.desk", "tags", f.n-3)
 	seek("desk.desk", "tagger.dead", f.n-2)
 	seek("other", "desk", 0)
+}
+
+func TestDecisionsOnDeadLettersStayTheirs(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	here, there, back := inMemory(t), onRedis(t, s, "a"), inMemory(t)
+	newFlow(10).publish(t, here)
+	if err := here.CreateTopics(t.Context(), broker.Topic{Name: "tagger.dead.decisions", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	decision := func(what, value string) broker.Record {
+		return broker.Record{Topic: "tagger.dead.decisions", Value: []byte(value), Headers: []broker.Header{header("mr-decision", "%s", what)}}
+	}
+	publish(t, here,
+		decision("claim", "ABC"),
+		decision("retried", `{"letters":[{"partition":2,"first":1,"last":3},{"partition":0,"first":4,"last":4}]}`),
+		decision("dropped", `{"letters":[{"partition":2,"first":5,"last":6}]}`))
+	state := func(b broker.Broker) string {
+		t.Helper()
+		decisions, err := (&dead.Office{Broker: b}).Decisions(t.Context(), "tagger")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for r, err := range broker.Records(t.Context(), b, "tagger.dead", 2, broker.Start(), broker.Position{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, _ := decisions.About(r.Partition, r.Offset)
+			fmt.Fprintf(&all, "%s ", d.State)
+		}
+		return all.String()
+	}
+	run(t, transfer.Config{From: here, To: there})
+	const want = " retried retried retried  dropped dropped  "
+	if got := state(there); got != want {
+		t.Errorf("the letters are %q, want %q", got, want)
+	}
+	if n, err := s.Client().XTrimMaxLen(t.Context(), "{a}:tagger.dead:2", 5).Result(); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	run(t, transfer.Config{From: there, To: back})
+	if got, want := state(back), "retried  dropped dropped  "; got != want {
+		t.Errorf("after the first ones were deleted the letters are %q, want %q", got, want)
+	}
 }
 
 func run(t *testing.T, c transfer.Config) transfer.Plan {
