@@ -107,6 +107,10 @@ type trainer struct {
 	bias    []adaptive
 	dense   []adaptive // labels × Options.Dense
 	balance []float64
+
+	// Of the example at hand, the labels that its gradients change.
+	active    []int
+	gradients []float32
 }
 
 // adaptive is a weight with AdaGrad's sum of its squared gradients.
@@ -168,22 +172,35 @@ func (tr *trainer) learn(e *Example, scores []float64, rate float32) {
 		weight *= e.Weight
 	}
 	scores[e.Label]--
-	l2 := float32(tr.t.L2)
+	tr.active, tr.gradients = tr.active[:0], tr.gradients[:0]
 	for l, gradient := range scores {
-		if math.Abs(gradient) < 1e-4 { // nothing to learn, and most labels are so
-			continue
+		if math.Abs(gradient) >= 1e-4 { // else there is nothing to learn, and most labels are so
+			tr.active, tr.gradients = append(tr.active, l), append(tr.gradients, float32(gradient*weight))
 		}
-		g := float32(gradient * weight)
-		tr.bias[l].step(g, rate, 0)
-		for kind := range e.Vector.groups {
-			value := e.Vector.weight(kind, tr.o)
-			for _, row := range e.Vector.groups[kind] {
-				tr.table[int(row)*tr.labels+l].step(g*value, rate, l2)
+	}
+	tr.descend(e.Vector, rate)
+}
+
+// descend steps the weights of the active labels. A feature's weights for all
+// labels are neighbours in memory, so they are stepped one after the other.
+func (tr *trainer) descend(v *Vector, rate float32) {
+	l2 := float32(tr.t.L2)
+	for n, l := range tr.active {
+		tr.bias[l].step(tr.gradients[n], rate, 0)
+	}
+	for kind := range v.groups {
+		value := v.weight(kind, tr.o)
+		for _, row := range v.groups[kind] {
+			weights := tr.table[int(row)*tr.labels:][:tr.labels]
+			for n, l := range tr.active {
+				weights[l].step(tr.gradients[n]*value, rate, l2)
 			}
 		}
+	}
+	for n, l := range tr.active {
 		dense := tr.dense[l*tr.o.Dense:]
-		for d, x := range e.Vector.Dense {
-			dense[d].step(g*x*float32(tr.o.DenseWeight), rate, l2)
+		for d, x := range v.Dense {
+			dense[d].step(tr.gradients[n]*x*float32(tr.o.DenseWeight), rate, l2)
 		}
 	}
 }
