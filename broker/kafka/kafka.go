@@ -3,6 +3,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,9 @@ type closer interface{ shut() }
 //	kafka://[user:password@]host[:port][,host[:port]…][?parameters]
 //
 // The parameters are tls=true, ca=file, cert=file, key=file, sasl=plain,
-// scram-sha-256, scram-sha-512 or oauthbearer, and clientid=name; kafkas://
-// means tls=true. User, password and token are better put into
+// scram-sha-256, scram-sha-512 or oauthbearer, takeover=time (the [Options]'
+// SessionTimeout and TransactionTimeout), and clientid=name; kafkas:// means
+// tls=true. User, password and token are better put into
 // MILLRACE_KAFKA_USERNAME, MILLRACE_KAFKA_PASSWORD and MILLRACE_KAFKA_TOKEN, or
 // into files that the same names with _FILE name. Open waits up to ten seconds
 // for a server that answers.
@@ -57,6 +59,8 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Kafka: %w", err)
 	}
+	o.SessionTimeout = cmp.Or(o.SessionTimeout, a.takeover)
+	o.TransactionTimeout = cmp.Or(o.TransactionTimeout, a.takeover)
 	b := &Broker{address: a, options: o.withDefaults(), users: map[closer]bool{}, decompressor: kgo.DefaultDecompressor()}
 	b.done, b.cancel = context.WithCancel(context.Background())
 	limit := int32(min(b.batchBytes(), math.MaxInt32))

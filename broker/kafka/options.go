@@ -38,7 +38,7 @@ type Options struct {
 	HandoverTimeout time.Duration
 
 	// SessionTimeout is how long a member that Kafka does not hear of keeps its
-	// partitions; 0 means 10 seconds. Servers admit 6 seconds to 30 minutes
+	// partitions; 0 means the URL's takeover, or else 10 seconds. Servers admit 6 seconds to 30 minutes
 	// unless they are set up otherwise (group.min.session.timeout.ms).
 	SessionTimeout time.Duration
 
@@ -47,7 +47,8 @@ type Options struct {
 	// session timeout if that is less.
 	HeartbeatInterval time.Duration
 
-	// TransactionTimeout is how long a settle may take; 0 means 10 seconds. What
+	// TransactionTimeout is how long a settle may take; 0 means the URL's
+	// takeover, or else 10 seconds. What
 	// a killed member left undecided hides what comes after it that long from
 	// readers of the same partitions.
 	TransactionTimeout time.Duration
@@ -85,6 +86,7 @@ const (
 	paramKey      = "key"      // file with the client's key (PEM)
 	paramSASL     = "sasl"     // plain, scram-sha-256, scram-sha-512 or oauthbearer
 	paramClientID = "clientid" // name in the servers' logs and quotas
+	paramTakeover = "takeover" // session and transaction timeout
 )
 
 const defaultPort = "9092"
@@ -93,6 +95,7 @@ const defaultPort = "9092"
 type address struct {
 	seeds    []string
 	clientID string
+	takeover time.Duration // 0: not said
 	tls      *tls.Config
 	sasl     sasl.Mechanism
 }
@@ -125,6 +128,11 @@ func parseURL(raw string) (*address, error) {
 		return nil, err
 	}
 	a.clientID = cmp.Or(params.Get(paramClientID), a.clientID)
+	if text := params.Get(paramTakeover); text != "" {
+		if a.takeover, err = time.ParseDuration(text); err != nil || a.takeover <= 0 {
+			return nil, fmt.Errorf("takeover=%s: write a time such as 6s", text)
+		}
+	}
 	if a.tls, err = parseTLS(scheme, params); err != nil {
 		return nil, err
 	}
@@ -153,7 +161,7 @@ func parseHosts(list string) ([]string, error) {
 }
 
 func checkParams(params url.Values) error {
-	known := []string{paramTLS, paramCA, paramCert, paramKey, paramSASL, paramClientID}
+	known := []string{paramTLS, paramCA, paramCert, paramKey, paramSASL, paramClientID, paramTakeover}
 	for name := range params {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("unknown parameter %q: there are %s", name, strings.Join(known, ", "))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestURLNamesServersAndTheirSecurity(t *testing.T) {
@@ -49,6 +50,12 @@ func TestURLNamesServersAndTheirSecurity(t *testing.T) {
 	}
 }
 
+func TestTheURLSaysHowSoonAKilledProcessIsReplaced(t *testing.T) {
+	if a, err := parseURL("kafka://one?takeover=6s"); err != nil || a.takeover != 6*time.Second {
+		t.Errorf("takeover %v, %v, want 6s", a, err)
+	}
+}
+
 func TestURLErrorsNeverShowThePassword(t *testing.T) {
 	for _, url := range []string{
 		"kafka://",
@@ -64,6 +71,8 @@ func TestURLErrorsNeverShowThePassword(t *testing.T) {
 		"kafka://me:hunter2@one?sasl=kerberos",
 		"kafka://me:hunter2%zz@one",
 		"kafka://me:hunter2@one?a=%zz",
+		"kafka://me:hunter2@one?takeover=6",
+		"kafka://me:hunter2@one?takeover=-6s",
 		"kafka://me:hunter2@one?ca=nowhere.pem",
 		"kafka://one?sasl=plain",
 	} {

@@ -3,6 +3,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ const (
 // Options of a broker beside what its URL says. The zero value is a good default.
 type Options struct {
 	MaxRecordBytes  int           // 0: broker.DefaultMaxRecordBytes
-	HandoverTimeout time.Duration // how long a member may keep a partition that is to move, or be silent; 0: 10 s
+	HandoverTimeout time.Duration // how long a member may keep a partition that is to move, or be silent; 0: the URL's takeover, or else 10 s
 	Logger          *slog.Logger  // nil: slog.Default()
 
 	retentionInterval time.Duration // 0: 30 s
@@ -80,7 +81,7 @@ var _ broker.Broker = (*Broker)(nil)
 //
 // With rediss:// the connection is encrypted. Several hosts, or cluster=true,
 // are a Redis Cluster. The other parameters are namespace (the prefix of all
-// keys, "millrace"), ca (a file with the authority that signed the server's
+// keys, "millrace"), takeover (the [Options]' HandoverTimeout), ca (a file with the authority that signed the server's
 // certificate), cert and key (files with the client's own). The user's name and
 // password may be in the environment as MILLRACE_REDIS_USERNAME and
 // MILLRACE_REDIS_PASSWORD, which win over the URL's.
@@ -88,12 +89,13 @@ var _ broker.Broker = (*Broker)(nil)
 // A server that does not answer is tried for five seconds, or until ctx ends.
 // Errors never contain a secret.
 func Open(ctx context.Context, url string, o Options) (*Broker, error) {
-	o.setDefaults()
 	silenceLibrary()
 	a, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("redis broker's URL: %w", err)
 	}
+	o.HandoverTimeout = cmp.Or(o.HandoverTimeout, a.takeover)
+	o.setDefaults()
 	b := &Broker{
 		options: o, server: a.String(), client: a.connect(),
 		keys: newKeys(a.namespace), scripts: newScripts(), lanes: newLanes(),

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,6 +33,7 @@ type address struct {
 	db         int
 	cluster    bool
 	namespace  string
+	takeover   time.Duration // 0: not said
 	encryption *tls.Config
 }
 
@@ -125,6 +127,12 @@ func (a *address) setParameters(values url.Values, encrypted bool) error {
 				return fmt.Errorf("namespace: %w", err)
 			}
 			a.namespace = value
+		case "takeover":
+			d, err := time.ParseDuration(value)
+			if err != nil || d <= 0 {
+				return fmt.Errorf("takeover=%s: write a time such as 2s or 500ms", value)
+			}
+			a.takeover = d
 		case "ca":
 			ca = value
 		case "cert":
@@ -132,7 +140,7 @@ func (a *address) setParameters(values url.Values, encrypted bool) error {
 		case "key":
 			key = value
 		default:
-			return fmt.Errorf("unknown parameter %q: there are cluster, namespace, ca, cert and key", name)
+			return fmt.Errorf("unknown parameter %q: there are cluster, namespace, takeover, ca, cert and key", name)
 		}
 	}
 	if !encrypted {

@@ -23,6 +23,7 @@ func TestAURLSaysHowToReachTheServer(t *testing.T) {
 		{"redis://:secret@localhost", address{hosts: []string{"localhost:6379"}, password: "secret", namespace: "millrace"}},
 		{"redis://a:1,b:2", address{hosts: []string{"a:1", "b:2"}, cluster: true, namespace: "millrace"}},
 		{"redis://a?cluster=true&namespace=shop", address{hosts: []string{"a:6379"}, cluster: true, namespace: "shop"}},
+		{"redis://a?takeover=1500ms", address{hosts: []string{"a:6379"}, namespace: "millrace", takeover: 1500 * time.Millisecond}},
 	} {
 		got, err := parseURL(c.url)
 		if err != nil {
@@ -30,7 +31,8 @@ func TestAURLSaysHowToReachTheServer(t *testing.T) {
 			continue
 		}
 		if !slices.Equal(got.hosts, c.want.hosts) || got.username != c.want.username || got.password != c.want.password ||
-			got.db != c.want.db || got.cluster != c.want.cluster || got.namespace != c.want.namespace {
+			got.db != c.want.db || got.cluster != c.want.cluster || got.namespace != c.want.namespace ||
+			got.takeover != c.want.takeover {
 			t.Errorf("%s is %+v, want %+v", c.url, got, c.want)
 		}
 		if got.encryption != nil {
@@ -65,6 +67,7 @@ func TestABadURLIsAnErrorWithoutTheSecret(t *testing.T) {
 		"rediss://:hunter2@a?ca=no-such-file":      "no-such-file",
 		"rediss://:hunter2@a?cert=a":               "go together",
 		"redis://:hunter2@a?namespace=a/b":         "namespace",
+		"redis://:hunter2@a?takeover=2":            "such as 2s",
 	} {
 		_, err := Open(context.Background(), url, Options{Logger: quiet})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
