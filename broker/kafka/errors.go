@@ -39,6 +39,12 @@ func heals(err error) bool {
 	return true
 }
 
+// forgotten reports whether a server does not know a topic. One that has just
+// started may not know topics that exist.
+func forgotten(err error) bool {
+	return errors.Is(err, broker.ErrUnknownTopic) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+}
+
 // stale reports whether the coordinator does not take the member for one of the
 // group's present generation.
 func stale(err error) bool {

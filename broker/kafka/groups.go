@@ -23,8 +23,9 @@ type position struct {
 }
 
 // committed returns the group's positions. Those that transactions are about to
-// move are waited for; unless for ever, not longer than a transaction that
-// somebody works on takes.
+// move are waited for, and those in topics that a server does not know, as it
+// does not when it has just started; unless for ever, not longer than a
+// transaction that somebody works on takes.
 func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map[broker.TopicPartition]position, error) {
 	stable := kadm.RequireStable(ctx)
 	began, told := time.Now(), false
@@ -35,7 +36,9 @@ func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map
 		switch {
 		case err == nil:
 			return all, nil
-		case !unstable && !heals(err):
+		case forgotten(err) && !forEver && waited > decision:
+			return all, nil // the topic is gone
+		case !unstable && !forgotten(err) && !heals(err):
 			return nil, fmt.Errorf("positions of group %s: %w", group, err)
 		case unstable && !forEver && waited > decision:
 			stable = ctx
@@ -53,6 +56,8 @@ func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map
 	}
 }
 
+// committedOnce asks for the positions once. With an error that is forgotten it
+// returns the others.
 func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.TopicPartition]position, error) {
 	fetched, err := b.admin.FetchOffsets(ctx, group)
 	if errors.Is(err, kerr.GroupIDNotFound) {
@@ -62,8 +67,13 @@ func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.To
 		return nil, err
 	}
 	all := map[broker.TopicPartition]position{}
+	var unknown error
 	for topic, partitions := range fetched {
 		for p, o := range partitions {
+			if forgotten(o.Err) {
+				unknown = o.Err
+				continue
+			}
 			if o.Err != nil {
 				return nil, o.Err
 			}
@@ -72,7 +82,7 @@ func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.To
 			}
 		}
 	}
-	return all, nil
+	return all, unknown
 }
 
 // describeGroup returns the group's members, in no state without them.

@@ -110,7 +110,7 @@ func (m *member) run() {
 			m.loseAll(errors.Is(err, kerr.UnknownMemberID))
 			continue
 		}
-		if !heals(err) && m.life.Err() == nil {
+		if !heals(err) && !forgotten(err) && m.life.Err() == nil {
 			m.fail(fmt.Errorf("group %s: %w", m.group, err))
 			return
 		}

@@ -38,6 +38,9 @@ func (t *told) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.D
 	}
 }
 
+// errUnsent means that results could not be sent.
+var errUnsent = errors.New("no server could be reached")
+
 // errTwoWays means that the servers look different now than when the producer
 // was opened.
 var errTwoWays = errors.New("the servers' way of transactions has changed")
@@ -49,7 +52,10 @@ func (p *producer) transact(s *settling) error {
 		return err
 	}
 	p.told.seen.Store(false)
-	err := produce(p.t.life, p.client, fresh(s.results))
+	unsent, err := produce(p.t.life, p.client, fresh(s.results))
+	if err == nil && len(unsent) > 0 {
+		err = errUnsent
+	}
 	if err == nil && p.told.seen.Load() == p.implicit {
 		p.abort()
 		p.discard() // the next one looks again

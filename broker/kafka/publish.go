@@ -4,8 +4,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -26,10 +28,25 @@ func (b *Broker) Publish(ctx context.Context, records ...broker.Record) error {
 	if err != nil {
 		return fmt.Errorf("publish: %w", b.failed(err))
 	}
-	if err := produce(ctx, b.client, list); err != nil {
+	if err := b.publish(ctx, list); err != nil {
 		return fmt.Errorf("publish: %w", b.failed(err))
 	}
 	return nil
+}
+
+// publish sends the records, and again those that were not sent because others
+// have given up theirs.
+func (b *Broker) publish(ctx context.Context, records []*kgo.Record) error {
+	for try := 1; ; try++ {
+		unsent, err := produce(ctx, b.client, records)
+		if err != nil || len(unsent) == 0 {
+			return err
+		}
+		records = fresh(unsent)
+		if err := sleep(ctx, backoff(try)); err != nil {
+			return err
+		}
+	}
 }
 
 // addressed checks the records and copies them, each with its partition. The
@@ -113,9 +130,13 @@ func (c *copier) take(b []byte) []byte {
 }
 
 // produce sends the records and waits until all are acknowledged or one fails.
-func produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
+//
+// When ctx ends, franz-go fails all that it holds for the same partitions and has
+// not sent, whoever's it is. Such records are returned as unsent to those that
+// wait on.
+func produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) (unsent []*kgo.Record, err error) {
 	if len(records) == 0 {
-		return nil
+		return nil, nil
 	}
 	w := &waiter{left: len(records), done: make(chan struct{})}
 	for _, r := range records {
@@ -123,25 +144,38 @@ func produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) err
 	}
 	select {
 	case <-w.done:
-		return w.err
+		return w.unsent, w.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// neverSent reports whether a record failed before it went to a server: there
+// was none, or the context of another record in the same partition ended. What
+// may have been sent franz-go does not fail for either.
+func neverSent(err error) bool {
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && dial.Op == "dial" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // waiter waits for the answers to several records.
 type waiter struct {
 	done chan struct{} // closed when none is left
 
-	mu   sync.Mutex
-	left int
-	err  error // the first one
+	mu     sync.Mutex
+	left   int
+	err    error // the first one
+	unsent []*kgo.Record
 }
 
-func (w *waiter) promise(_ *kgo.Record, err error) {
+func (w *waiter) promise(r *kgo.Record, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil && w.err == nil {
+	switch {
+	case err == nil:
+	case neverSent(err):
+		w.unsent = append(w.unsent, r)
+	case w.err == nil:
 		w.err = err
 	}
 	if w.left--; w.left == 0 {

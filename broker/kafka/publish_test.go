@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
+)
+
+// Franz-go gives up all records of a partition when the context of the first one
+// ends.
+func TestAPublisherThatGivesUpTakesNoOtherWithIt(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 2)
+	b, p := cutOff(t)
+	record := func(partition int32, value string) broker.Record {
+		return broker.Record{Topic: d.out, Partition: partition, Pinned: true, Value: []byte(value)}
+	}
+	if err := b.Publish(t.Context(), record(0, "0"), record(1, "before")); err != nil {
+		t.Fatal(err)
+	}
+	p.Set(proxy.Faults{Refuse: true})
+	giveUp := func(r ...broker.Record) {
+		impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := b.Publish(impatient, r...); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one that gives up: %v", err)
+		}
+	}
+	giveUp(record(0, "0")) // may go into the connection that is no more
+	var first sync.WaitGroup
+	first.Go(func() { giveUp(record(1, "given up"), record(1, "given up, too")) })
+	for b.client.BufferedProduceRecords() < 2 { // until it is the first
+		time.Sleep(time.Millisecond)
+	}
+	waits := make(chan error, 1)
+	go func() { waits <- b.Publish(t.Context(), record(1, "waits")) }()
+	first.Wait()
+	select {
+	case err := <-waits:
+		t.Fatalf("the other one got %v while no server could be reached", err)
+	case <-time.After(time.Second): // franz-go gives up what it can within this
+	}
+	p.Set(proxy.Faults{})
+	if err := <-waits; err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	var got []string
+	for r, err := range broker.Records(t.Context(), d.b, d.out, 1, broker.Start(), broker.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(r.Value))
+	}
+	if !slices.Equal(got, []string{"before", "waits"}) {
+		t.Errorf("published were %q", got)
+	}
+}
