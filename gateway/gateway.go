@@ -7,7 +7,8 @@
 // is one call of the broker's contract; what comes in is checked byte by byte
 // before it is kept, what goes out is streamed; and however many requests there
 // are, and however long, the memory they take together has a bound. A publish
-// is answered when its records are durable.
+// is answered when its records are durable, or with status 503 and Retry-After
+// when the broker is out of reach for too long.
 //
 //	POST /v1/topics/{topic}/records   publish JSON or NDJSON
 //	GET  /v1/topics/{topic}/records   read or follow, as NDJSON
@@ -68,7 +69,8 @@ type Options struct {
 	MemoryBytes    int64 // for all requests that publish; further ones wait; 0: 256 MiB
 	MaxReaders     int   // requests that read at once; further ones are refused; 0: 256
 
-	Idle time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
+	Idle     time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
+	Patience time.Duration // how long a publish waits for the broker before it is answered 503; 0: 10 s
 
 	Registry *prometheus.Registry // shown at /metrics, with the gateway's own; nil: none
 	Healthy  func() error         // behind /healthz; nil: always
@@ -96,6 +98,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Idle == 0 {
 		o.Idle = time.Minute
+	}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,10 @@ import (
 // admission is how long a publisher waits for memory before it is refused.
 const admission = 10 * time.Second
 
+// requestBytes is what a request takes beside its body: its goroutines, its
+// buffers and those of its connection.
+const requestBytes = 64 << 10
+
 // streamBytes is what an NDJSON request may take: a batch that is published,
 // one that is gathered, and a line.
 func streamBytes(maxRecord int) int64 { return 2*batchBytes + 2*int64(maxRecord) }
@@ -48,7 +52,7 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
 			need = min(need, r.ContentLength)
 		}
 	}
-	release, err := g.admit(r.Context(), need)
+	release, err := g.admit(r.Context(), min(need+requestBytes, g.o.MemoryBytes))
 	if err != nil {
 		return err
 	}
@@ -70,6 +74,19 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
 		return &e
 	}
 	return writeJSON(w, Published{n})
+}
+
+// append publishes records. It waits for a broker that is out of reach, but not
+// for ever: callers would pile up.
+func (g *Gateway) append(ctx context.Context, records []broker.Record) error {
+	bounded, cancel := context.WithTimeout(ctx, g.o.Patience)
+	defer cancel()
+	err := g.b.Publish(bounded, records...)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return refuse(http.StatusServiceUnavailable, "it is waited for; a record that is published again may then be there twice",
+			"the broker has not answered for %v: whether it has the records is not known", g.o.Patience)
+	}
+	return err
 }
 
 // mediaType tells whether the body is NDJSON rather than JSON. Other types are
@@ -178,7 +195,7 @@ func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (i
 			return 0, at(fmt.Sprintf("record %d", i), err)
 		}
 	}
-	if err := g.b.Publish(ctx, records...); err != nil {
+	if err := g.append(ctx, records); err != nil {
 		return 0, err
 	}
 	return len(records), nil
@@ -206,7 +223,7 @@ func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) 
 		defer close(done)
 		defer q.stop()
 		for batch := q.take(); len(batch) > 0; batch = q.take() {
-			if failure = g.b.Publish(ctx, batch...); failure != nil {
+			if failure = g.append(ctx, batch); failure != nil {
 				return
 			}
 			published += len(batch)

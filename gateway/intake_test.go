@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -302,6 +304,24 @@ func TestABrokerThatTakesNothingIsExplained(t *testing.T) {
 			if again := got.header.Get("Retry-After"); (again != "") != (c.status == 503) {
 				t.Errorf("%v: Retry-After is %q", c.err, again)
 			}
+		}
+	}
+}
+
+// outOfReach is a broker that no call reaches.
+type outOfReach struct{ broker.Broker }
+
+func (outOfReach) Publish(ctx context.Context, _ ...broker.Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAPublisherDoesNotWaitForeverForABrokerOutOfReach(t *testing.T) {
+	_, client := start(t, outOfReach{openBroker(t, "tickets")}, Options{Patience: 20 * time.Millisecond})
+	for _, contentType := range []string{typeJSON, typeNDJSON} {
+		got := request(t, client, "POST", path, contentType, "{}\n")
+		if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(message(t, got), "has not answered for 20ms") {
+			t.Errorf("%s: %v", contentType, got)
 		}
 	}
 }
