@@ -44,8 +44,11 @@ vuln: $(TOOLS) ## Look for known vulnerabilities, where their database can be re
 	@scripts/vuln.sh $(BIN)/govulncheck
 
 .PHONY: crash
-crash: ## Kill the program N times (1000) while messages flow, and audit every topic
-	MILLRACE_CRASH_KILLS=$${N:-1000} MILLRACE_CRASH_MESSAGES=$${MESSAGES:-1000000} $(GO) test ./internal/crash -run TestCrash -count=1 -v -timeout 0
+crash: ## Kill the program N times (1000) while messages flow, and audit every topic; BROKER=redis or kafka: and the servers
+	MILLRACE_CRASH_KILLS=$${N:-1000} MILLRACE_CRASH_MESSAGES=$${MESSAGES:-1000000} MILLRACE_CRASH_NODES=$${NODES:-3} \
+		$(GO) test ./internal/crash -run 'TestCrash$(CRASH_ON_$(BROKER))$$' -count=1 -v -timeout 0
+CRASH_ON_redis := OnRedis
+CRASH_ON_kafka := OnKafka
 
 .PHONY: kafka
 kafka: ## Run the Kafka driver's tests against real servers (not part of make test yet)

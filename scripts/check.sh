@@ -30,7 +30,9 @@ step "tests" go test -race -timeout 12m $(go list ./... | grep -v -e /internal/c
 # not come back when the server restarts under load); `make kafka` runs it.
 step "kafka, without a server" go test -race -timeout 3m ./broker/kafka -run 'Balance|Queue|URL|Secrets|Claims|Bearer'
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
-step "crash" go test -count=1 -timeout 5m ./internal/crash
+step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka'
+step "crash on Redis" go test -count=1 -timeout 5m ./internal/crash -run OnRedis
+step "crash on Kafka" go test -count=1 -timeout 10m ./internal/crash -run OnKafka
 step "vulnerabilities" make -s vuln
 
 echo

@@ -38,8 +38,16 @@ type Config struct {
 	// Workers is how many processes serve the pipeline at once; 0 means 1, which
 	// is all that the embedded broker allows.
 	Workers int
-	// Servers are killed like the workers: those of the broker.
+	// Servers are those of the broker. They run already. A worker that ends
+	// because it does not reach them is started again, as a supervisor would.
 	Servers []Victim
+
+	SpareWorkers, SpareServers bool // are not killed
+
+	// Life is how long messages flow after a start until they are used up; 0
+	// means half a second. It is best a little longer than what the others take
+	// to go on without a killed process.
+	Life time.Duration
 
 	Kills    int           // while messages flow; there are more of them in all
 	Messages int           // acknowledged ones
@@ -54,7 +62,7 @@ type Victim interface {
 	Name() string
 	// Start starts the process and returns without waiting until it is ready.
 	Start() error
-	// Ready returns when the process does its work, or cannot.
+	// Ready returns when the process can do its work, or that it cannot.
 	Ready(ctx context.Context) error
 	// Kill ends the process with SIGKILL and returns when it is gone.
 	Kill() error
@@ -74,16 +82,20 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	var workers []*worker
-	victims := c.Servers
+	var victims []Victim
 	for i := range max(1, c.Workers) {
 		w := newWorker(c, file, i)
 		defer w.Kill()
-		workers, victims = append(workers, w), append(victims, w)
-	}
-	for _, v := range victims {
-		if err := v.Start(); err != nil {
+		if err := w.Start(); err != nil {
 			return nil, err
 		}
+		workers = append(workers, w)
+		if !c.SpareWorkers {
+			victims = append(victims, w)
+		}
+	}
+	if !c.SpareServers {
+		victims = append(victims, c.Servers...)
 	}
 
 	flow := startFlow(ctx, cancel, c, workers)
@@ -92,10 +104,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flow.wait(); err != nil {
+	if err := flow.wait(ctx); err != nil {
 		return nil, err
 	}
-	if err := finish(ctx, workers); err != nil {
+	if err := finish(ctx, c.Servers, workers); err != nil {
 		return nil, err
 	}
 	b, err := app.OpenBroker(c.Broker, dataDir(c.Dir), slog.New(slog.DiscardHandler))
@@ -114,6 +126,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 type Kill struct {
 	Victim string
 	At     time.Time
+	Idle   bool // a worker that had settled nothing yet
 
 	Open  int // messages that were not answered at that moment
 	Wrote int // records that were written to all topics since the kill before
@@ -132,14 +145,17 @@ func killAll(ctx context.Context, c Config, victims []Victim, f *flow) ([]Kill, 
 			return nil, fmt.Errorf("the messages are used up after %d of %d kills: let more of them flow", hits, goal)
 		}
 		v := victims[random.IntN(len(victims))]
+		idle := true
 		if random.IntN(4) > 0 {
-			if err := v.Ready(ctx); err != nil {
+			works, err := atWork(ctx, v, f)
+			if err != nil {
 				return nil, err
 			}
 			pause(ctx, 20*time.Millisecond+upTo(random, 380*time.Millisecond))
-			if f.acknowledges(ctx, 200*time.Millisecond) {
+			if f.acknowledges(ctx, 200*time.Millisecond) && works {
 				hits++
 			}
+			idle = !works
 			pause(ctx, upTo(random, time.Millisecond))
 		} else {
 			pause(ctx, upTo(random, 150*time.Millisecond))
@@ -147,7 +163,7 @@ func killAll(ctx context.Context, c Config, victims []Victim, f *flow) ([]Kill, 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		kills = append(kills, Kill{Victim: v.Name(), At: time.Now()})
+		kills = append(kills, Kill{Victim: v.Name(), At: time.Now(), Idle: idle})
 		if err := v.Kill(); err != nil {
 			return nil, fmt.Errorf("kill %d: %w", len(kills), err)
 		}
@@ -161,6 +177,22 @@ func killAll(ctx context.Context, c Config, victims []Victim, f *flow) ([]Kill, 
 	}
 	f.nextLife(0)
 	return kills, nil
+}
+
+// patience is how long a victim may take, once it can, until it is at work:
+// members of groups wait for the partitions of those that were killed.
+const patience = 10 * time.Second
+
+// atWork waits until messages flow and the victim takes part. It reports whether
+// it does.
+func atWork(ctx context.Context, v Victim, f *flow) (bool, error) {
+	if err := v.Ready(ctx); err != nil {
+		return false, err
+	}
+	if w, ok := v.(*worker); ok {
+		return w.settles(ctx, patience), nil
+	}
+	return f.acknowledges(ctx, patience), nil
 }
 
 // pause lets time pass in which the flow goes on.

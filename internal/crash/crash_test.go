@@ -12,16 +12,22 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace-ml/millrace/internal/cli"
+	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
-// child in the environment makes the test binary the program itself.
-const child = "MILLRACE_CRASH_CHILD"
+const (
+	// child in the environment makes the test binary the program itself.
+	child = "MILLRACE_CRASH_CHILD"
+
+	killsVariable    = "MILLRACE_CRASH_KILLS"
+	messagesVariable = "MILLRACE_CRASH_MESSAGES"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(child) != "" {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, proxy.IgnoreLeaks())
 }
 
 // number is what the environment says, or else the default.
@@ -45,8 +51,8 @@ func config(t *testing.T, deadline time.Duration) Config {
 		Dir:      t.TempDir(),
 		Command:  []string{os.Args[0]},
 		Env:      append(os.Environ(), child+"=1"),
-		Kills:    number(t, "MILLRACE_CRASH_KILLS", defaultKills),
-		Messages: number(t, "MILLRACE_CRASH_MESSAGES", defaultMessages),
+		Kills:    number(t, killsVariable, defaultKills),
+		Messages: number(t, messagesVariable, defaultMessages),
 		Seed:     uint64(number(t, "MILLRACE_CRASH_SEED", int(time.Now().UnixNano()))),
 		Deadline: deadline,
 		Log:      t.Logf,

@@ -4,6 +4,7 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,10 @@ import (
 const (
 	publishers = 4
 	keys       = 64
-	// lifetime is how long a process lives at most; its share of the messages is
-	// spread over it, so that there is always something to interrupt.
-	lifetime = 500 * time.Millisecond
-	// rounds is how many requests a publisher makes in a lifetime. They are large
+	// shortLife is how long a life's share of the messages lasts, unless the
+	// configuration says so: there is always something to interrupt.
+	shortLife = 500 * time.Millisecond
+	// rounds is how many requests a publisher makes in such a life. They are large
 	// enough to keep the services busy for more than a moment.
 	rounds = 8
 )
@@ -38,6 +39,7 @@ type flow struct {
 	ended   sync.WaitGroup
 	client  http.Client
 	acks    chan struct{} // has one when a request was answered
+	rounds  int           // requests of a publisher in a life
 	unknown atomic.Int64  // messages that were sent without an answer coming back
 
 	mu      sync.Mutex
@@ -50,7 +52,8 @@ type flow struct {
 }
 
 func startFlow(ctx context.Context, cancel context.CancelCauseFunc, c Config, workers []*worker) *flow {
-	f := &flow{workers: workers, total: c.Messages, cancel: cancel, acks: make(chan struct{}, 1), changed: make(chan struct{})}
+	life := cmp.Or(c.Life, shortLife)
+	f := &flow{batch: 1, rounds: int(rounds * life / shortLife), workers: workers, total: c.Messages, cancel: cancel, acks: make(chan struct{}, 1), changed: make(chan struct{})}
 	f.client.Transport = &http.Transport{MaxIdleConnsPerHost: publishers}
 	for i := range publishers {
 		f.ended.Go(func() {
@@ -64,9 +67,12 @@ func startFlow(ctx context.Context, cancel context.CancelCauseFunc, c Config, wo
 }
 
 // wait returns when all messages are acknowledged.
-func (f *flow) wait() error {
+func (f *flow) wait(ctx context.Context) error {
 	f.ended.Wait()
 	f.client.CloseIdleConnections()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if n := f.ledger.Acknowledged(); n != f.total {
 		return fmt.Errorf("%d of %d messages were acknowledged", n, f.total)
 	}
@@ -88,7 +94,7 @@ func (f *flow) nextLife(kills int) bool {
 	defer f.mu.Unlock()
 	left := f.total - f.taken
 	f.ceiling = f.taken + left/(kills+1)
-	f.batch = max(1, left/(kills+1)/(publishers*rounds))
+	f.batch = max(1, left/(kills+1)/(publishers*f.rounds))
 	f.hurry = kills == 0
 	if f.hurry {
 		f.batch = 100
@@ -162,7 +168,7 @@ func (p *publisher) run(ctx context.Context) error {
 			return err
 		}
 		if !hurry {
-			pause(ctx, upTo(p.random, 2*lifetime/rounds))
+			pause(ctx, upTo(p.random, 2*shortLife/rounds))
 		}
 	}
 }

@@ -70,11 +70,12 @@ func (r *Report) String() string {
 }
 
 // InFlow is how many kills hit a pipeline at work: it had written something
-// since the kill before, and was not done.
+// since the kill before and was not done, and a worker that was killed had
+// settled something in its life.
 func (r *Report) InFlow() int {
 	n := 0
 	for _, k := range r.Kills {
-		if k.Open > 0 && k.Wrote > 0 {
+		if k.Open > 0 && k.Wrote > 0 && !k.Idle {
 			n++
 		}
 	}

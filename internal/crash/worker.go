@@ -28,6 +28,7 @@ const (
 // worker is a process that runs the pipeline.
 type worker struct {
 	name    string
+	patient bool // its broker may be out of reach when it starts
 	command []string
 	env     []string
 	log     string // file of its standard error, of all lives
@@ -50,7 +51,7 @@ func newWorker(c Config, file string, number int) *worker {
 	name := fmt.Sprintf("worker-%d", number+1)
 	command := append([]string(nil), c.Command...)
 	command = append(command, "run", file, "--data-dir", dataDir(c.Dir), "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "info")
-	return &worker{name: name, command: command, env: c.Env, log: filepath.Join(c.Dir, name+".log")}
+	return &worker{name: name, patient: len(c.Servers) > 0, command: command, env: c.Env, log: filepath.Join(c.Dir, name+".log")}
 }
 
 // Name implements [Victim].
@@ -107,19 +108,47 @@ func (w *worker) current() *life {
 
 // Ready implements [Victim].
 func (w *worker) Ready(ctx context.Context) error {
-	l := w.current()
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
-	select {
-	case <-l.serving:
-		return nil
-	case <-l.ended:
-		return fmt.Errorf("%s ended before it served: %w\n%s", w.name, l.err, strings.Join(l.tail, "\n"))
-	case <-limit.C:
-		return fmt.Errorf("%s does not serve after %v", w.name, startLimit)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		l := w.current()
+		select {
+		case <-l.serving:
+			return nil
+		case <-l.ended:
+			if !w.patient || !l.gaveUp() {
+				return fmt.Errorf("%s ended before it served: %w\n%s", w.name, l.err, strings.Join(l.tail, "\n"))
+			}
+			if err := w.Start(); err != nil {
+				return err
+			}
+		case <-limit.C:
+			return fmt.Errorf("%s does not serve after %v\n%s", w.name, startLimit, strings.Join(l.tail, "\n"))
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
+}
+
+// gaveUp reports whether a process that has ended did so with an error of its
+// own before it served, as one does that does not reach its broker.
+func (l *life) gaveUp() bool {
+	exit, ok := errors.AsType[*exec.ExitError](l.err)
+	return ok && exit.ExitCode() == 1 && l.address == ""
+}
+
+// settles waits until the process has settled a batch, but not beyond the limit.
+// It reports whether it has.
+func (w *worker) settles(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for ctx.Err() == nil {
+		if m, err := metrics(ctx, w.address()); err == nil && m["millrace_batch_records_count"] > 0 {
+			return true
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return false
 }
 
 // address is where the process of this moment serves HTTP, or "" when it does not.
@@ -141,6 +170,9 @@ func (w *worker) Kill() error {
 	}
 	select {
 	case <-l.ended:
+		if w.patient && l.gaveUp() {
+			return nil
+		}
 		return fmt.Errorf("%s had ended before it was killed: %w\n%s", w.name, l.err, strings.Join(l.tail, "\n"))
 	default:
 	}
@@ -152,6 +184,17 @@ func (w *worker) Kill() error {
 		return fmt.Errorf("%s ended by itself as it was killed: %w\n%s", w.name, l.err, strings.Join(l.tail, "\n"))
 	}
 	return nil
+}
+
+// alive is an error that says how the process ended, if it has.
+func (w *worker) alive() error {
+	l := w.current()
+	select {
+	case <-l.ended:
+		return fmt.Errorf("%s has ended by itself: %w\n%s", w.name, l.err, strings.Join(l.tail, "\n"))
+	default:
+		return nil
+	}
 }
 
 // stop asks the process to end and returns nil if it ends with exit code 0.

@@ -97,6 +97,13 @@ func (s *Server) Client() *redis.Client {
 // answers.
 func (s *Server) Start() {
 	s.t.Helper()
+	s.Launch()
+	s.WaitReady()
+}
+
+// Launch starts a server that was ended, without waiting for it.
+func (s *Server) Launch() {
+	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	log, err := os.OpenFile(filepath.Join(s.dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -116,7 +123,6 @@ func (s *Server) Start() {
 		close(ended)
 	}()
 	s.process, s.ended = cmd, ended
-	s.waitUntilReady()
 }
 
 func (s *Server) arguments() []string {
@@ -135,7 +141,8 @@ func (s *Server) arguments() []string {
 	return append(args, s.options.Args...)
 }
 
-func (s *Server) waitUntilReady() {
+// WaitReady waits until the server has read what is on its disk and answers.
+func (s *Server) WaitReady() {
 	s.t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: s.Addr(), Password: s.options.Password, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
 	defer c.Close()
@@ -146,14 +153,26 @@ func (s *Server) waitUntilReady() {
 		if err == nil {
 			return
 		}
-		select {
-		case <-s.ended:
+		if !s.running() {
 			s.t.Fatalf("redis-server ended at once:\n%s", s.Log())
-		default:
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("redis-server does not answer: %v\n%s", err, s.Log())
 		}
+	}
+}
+
+func (s *Server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return false
+	}
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
 	}
 }
 
