@@ -127,7 +127,7 @@ type Gateway struct {
 func New(b broker.Broker, o Options) (*Gateway, error) {
 	o.setDefaults()
 	g := &Gateway{
-		b: b, o: o, office: dead.Office{Broker: b, Services: o.Services},
+		b: b, o: o, office: dead.Office{Broker: b, Services: o.Services, Logger: o.Logger},
 		memory:  semaphore.NewWeighted(o.MemoryBytes),
 		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
 		metrics: newMetrics(),

@@ -85,12 +85,21 @@ func (p *process) logged() string {
 // awaitRunning waits until a run serves and returns its address.
 func (p *process) awaitRunning() string {
 	p.t.Helper()
+	return p.await("running").HTTP
+}
+
+// logEntry is what tests look at in a line of the log.
+type logEntry struct{ Msg, HTTP string }
+
+// await waits for a line of the log.
+func (p *process) await(msg string) logEntry {
+	p.t.Helper()
 	for {
 		select {
 		case line := <-p.lines:
-			var entry struct{ Msg, HTTP string }
-			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "running" {
-				return entry.HTTP
+			var entry logEntry
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == msg {
+				return entry
 			}
 		case <-p.ended:
 			p.t.Fatalf("it has ended: %s", p.logged())

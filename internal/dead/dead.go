@@ -14,6 +14,7 @@ package dead
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +63,8 @@ type Office struct {
 
 	// Services whose letters are meant; nil: of all that have a topic for them.
 	Services []string
+
+	Logger *slog.Logger // nil discards
 }
 
 // services names those that are meant and have a topic, sorted. Asked for none

@@ -65,6 +65,7 @@ type decider struct {
 	what    State
 	retry   Retry   // nil unless what is Retried
 	ends    []int64 // of the letters that there are when it begins
+	wrote   int     // records of its topic since the last claim
 	done    Done
 }
 
@@ -95,7 +96,7 @@ func (d *decider) run(ctx context.Context) (err error) {
 			err = d.pass(ctx, c, decided)
 		}
 		if err == nil {
-			moveOn(ctx, c)
+			d.moveOn(ctx, c)
 		}
 		if !errors.Is(err, broker.ErrFenced) {
 			return err
@@ -130,6 +131,7 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, erro
 	if err := c.Settle(ctx, d.record(claim, []byte(id))); err != nil {
 		return nil, err
 	}
+	d.wrote = 1
 	decided := Decisions{}
 	for r, err := range broker.Records(ctx, d.o.Broker, DecisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
 		if err != nil {
@@ -150,29 +152,33 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, erro
 // of interest: the group is there to have one member at a time that can settle.
 func own(ctx context.Context, c broker.Consumer) error {
 	for {
-		polled, err := poll(ctx, c)
-		if err != nil || polled || len(c.Assignment().Partitions) > 0 {
+		n, err := poll(ctx, c, 100*time.Millisecond)
+		if err != nil || n > 0 || len(c.Assignment().Partitions) > 0 {
 			return err
 		}
 	}
 }
 
-// poll polls what is there. It reports whether there was anything.
-func poll(ctx context.Context, c broker.Consumer) (bool, error) {
-	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+// poll tells how many records it polled within a time.
+func poll(ctx context.Context, c broker.Consumer, limit time.Duration) (int, error) {
+	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, err := c.Poll(wait, broker.Want{})
+	records, err := c.Poll(wait, broker.Want{})
 	if err != nil && wait.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
-		return false, nil
+		return 0, nil
 	}
-	return err == nil, err
+	return len(records), err
 }
 
 // moveOn moves the group past what it wrote, so that it has no lag, which people
 // watch. Nothing depends on it.
-func moveOn(ctx context.Context, c broker.Consumer) {
-	if polled, err := poll(ctx, c); err == nil && polled {
-		_ = c.Settle(ctx) // the next one does it
+func (d *decider) moveOn(ctx context.Context, c broker.Consumer) {
+	for d.wrote > 0 {
+		n, err := poll(ctx, c, time.Second)
+		if err != nil || n == 0 || c.Settle(ctx) != nil {
+			return
+		}
+		d.wrote -= n
 	}
 }
 
@@ -233,10 +239,14 @@ func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) err
 	if err != nil {
 		return err
 	}
+	d.wrote++
 	d.done.Letters += len(now.letters)
 	if d.what == Retried {
 		d.done.Failed += seen.Failed
 		d.done.Answered += len(now.letters) - seen.Failed
+	}
+	if d.o.Logger != nil {
+		d.o.Logger.Debug("dead letters "+string(d.what), "service", d.service, "letters", d.done.Letters)
 	}
 	*now = chunk{}
 	return nil
