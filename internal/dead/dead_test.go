@@ -302,6 +302,61 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 	}
 }
 
+// paused stands still before it settles the second time, and is a member no more
+// when it goes on.
+type paused struct {
+	broker.Broker
+	meanwhile func()
+}
+
+type pausedConsumer struct {
+	broker.Consumer
+	rejoin    func() (broker.Consumer, error)
+	meanwhile func()
+	settles   int
+}
+
+func (p paused) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
+	rejoin := func() (broker.Consumer, error) { return p.Broker.Join(ctx, group, start, topics...) }
+	c, err := rejoin()
+	return &pausedConsumer{Consumer: c, rejoin: rejoin, meanwhile: p.meanwhile}, err
+}
+
+func (c *pausedConsumer) Settle(ctx context.Context, results ...broker.Record) (err error) {
+	if c.settles++; c.settles != 2 {
+		return c.Consumer.Settle(ctx, results...)
+	}
+	if err := c.Close(ctx); err != nil {
+		return err
+	}
+	c.meanwhile()
+	if c.Consumer, err = c.rejoin(); err != nil {
+		return err
+	}
+	return broker.ErrFenced
+}
+
+// A command that stood still is taken for dead. What another one did meanwhile is
+// done, and only the rest is left to it.
+func TestACommandThatStoodStillSeesWhatWasDecidedMeanwhile(t *testing.T) {
+	d := newDesk(t, "a", "b", "c")
+	office := &dead.Office{Broker: paused{d, func() {
+		if _, err := d.office.Retry(t.Context(), dead.Selection{Key: "a"}, d.with(ok)); err != nil {
+			t.Error(err)
+		}
+		if _, err := d.office.Drop(t.Context(), dead.Selection{Key: "b"}); err != nil {
+			t.Error(err)
+		}
+	}}}
+	done, err := office.Retry(t.Context(), dead.Selection{}, d.with(ok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.want("left to the first", done, "[{mood 1 1 0 0}]")
+	d.want("answers", d.answers(), map[string]int{"a": 1, "c": 1})
+	d.want("states", d.states(dead.Selection{}), "a retried, b dropped, c retried")
+}
+
 // What does not fit into a letter is fetched from where it stands, or stays open
 // when that is no longer kept.
 func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
