@@ -51,9 +51,9 @@ CRASH_ON_redis := OnRedis
 CRASH_ON_kafka := OnKafka
 
 .PHONY: kafka
-kafka: ## Run the Kafka driver's tests against real servers (not part of make test yet)
+kafka: ## Run the long form of the Kafka driver's tests
 	scripts/fetch-kafka.sh
-	$(GO) test -timeout 30m ./broker/kafka
+	MILLRACE_LONG=1 $(GO) test -timeout 0 -v ./broker/kafka
 
 .PHONY: long
 long: ## Run the long forms of the tests that have one

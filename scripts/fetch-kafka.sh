@@ -8,8 +8,9 @@
 #   scripts/fetch-kafka.sh            the version the tests use
 #   scripts/fetch-kafka.sh 3.9.1      another version, beside it
 #
-# Needs Maven, and Java 17 or newer to run what it fetches. The folder is
-# .cache/kafka in the repository, or $XDG_CACHE_HOME/millrace/kafka if that is set.
+# Needs Maven, and Java 17 or newer to run what it fetches; where it may, it
+# installs them from Debian's packages. The folder is .cache/kafka in the
+# repository, or $XDG_CACHE_HOME/millrace/kafka if that is set.
 set -eu
 
 version=${1:-4.2.1}
@@ -20,14 +21,24 @@ else
 	cache=$root/.cache/kafka
 fi
 jars=$cache/$version
+
+install() { # install PROGRAM PACKAGE
+	command -v "$1" >/dev/null && return
+	if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+		apt-get update >&2
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2" >&2
+		return
+	fi
+	echo "fetch-kafka: $1 is missing: install it (Debian: apt-get install $2), then run this again" >&2
+	exit 1
+}
+
+install java default-jre-headless
 if [ -e "$jars/complete" ]; then
 	echo "$jars"
 	exit 0
 fi
-command -v mvn >/dev/null || {
-	echo "fetch-kafka: Maven is missing: install it (Debian: apt-get install maven), then run this again" >&2
-	exit 1
-}
+install mvn maven
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
