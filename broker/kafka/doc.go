@@ -39,6 +39,7 @@
 //   - Transaction markers take offsets. Positions and lags skip them: a group
 //     that has settled the last record has a lag of 0.
 //   - A transaction is decided before its marker is in every partition. Reading
-//     to the end therefore waits, briefly, for transactions that began before
-//     the call; so who sees a group's position sees the results too.
+//     to the end therefore waits for transactions that began before the call; so
+//     who sees a group's position sees the results too. What a killed member left
+//     open takes until its time is over.
 package kafka

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,8 +28,10 @@ func (s *span) done() bool { return s.next >= s.end }
 
 // fetch reads on in each span that is not done, about maxBytes at most in each.
 // Ranges without records are skipped, so next can move without a record. It
-// returns when something came or moved.
+// returns when something came or moved: a span whose next transaction is not
+// decided is waited for, as what comes after it would be missing otherwise.
 func (b *Broker) fetch(ctx context.Context, spans []*span, maxBytes int32) error {
+	began, told := time.Now(), false
 	for try := 1; ; try++ {
 		byLeader, err := b.byLeader(ctx, spans)
 		if err != nil || len(byLeader) == 0 {
@@ -38,7 +41,11 @@ func (b *Broker) fetch(ctx context.Context, spans []*span, maxBytes int32) error
 		if err != nil || moved {
 			return err
 		}
-		if err := sleep(ctx, backoff(try)); err != nil {
+		if waited := time.Since(began); waited > 5*time.Second && !told {
+			b.options.Logger.Warn("still waiting for records: servers are gone, or a transaction is not decided yet", "topic", spans[0].topic, "since", began)
+			told = true
+		}
+		if err := sleep(ctx, min(backoff(try), 100*time.Millisecond)); err != nil {
 			return err
 		}
 	}
@@ -114,7 +121,7 @@ func (b *Broker) fetchOne(ctx context.Context, leader int32, spans []*span, maxB
 			if s == nil {
 				continue
 			}
-			did, err := b.advance(s, p)
+			did, err := b.advance(ctx, s, p)
 			if err != nil {
 				return moved, err
 			}
@@ -175,14 +182,10 @@ func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchRespons
 }
 
 // advance takes over what came for a span.
-func (b *Broker) advance(s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
+func (b *Broker) advance(ctx context.Context, s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
 	switch err := kerr.ErrorForCode(p.ErrorCode); {
-	case errors.Is(err, kerr.OffsetOutOfRange) && p.LogStartOffset > s.next:
-		s.next = p.LogStartOffset // older records have been deleted
-		return true, nil
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		s.next = s.end // the log was cut, or a new one has its name
-		return true, nil
+		return true, b.jump(ctx, s)
 	case errors.Is(err, kerr.UnknownTopicOrPartition) || kerr.IsRetriable(err):
 		b.topics.forget(s.topic)
 		return false, nil
@@ -205,6 +208,21 @@ func (b *Broker) advance(s *span, p *kmsg.FetchResponseTopicPartition) (moved bo
 	moved = next > s.next
 	s.next = next
 	return moved, nil
+}
+
+// jump moves a span that is out of range to what is left of it: nothing if the
+// log was cut, or a new one has its name.
+func (b *Broker) jump(ctx context.Context, s *span) error {
+	starts, err := b.resolve(ctx, s.topic, broker.Start())
+	if err != nil {
+		return err
+	}
+	if int(s.partition) < len(starts) && starts[s.partition] > s.next {
+		s.next = starts[s.partition] // older records have been deleted
+	} else {
+		s.next = s.end
+	}
+	return nil
 }
 
 func (b *Broker) forget(spans []*span) {

@@ -14,8 +14,8 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// decision is how long who reads to the end waits for open transactions. A
-// settle's takes milliseconds; what a killed member left open is not waited for.
+// decision is how long who asks for a lag waits for open transactions. A settle's
+// takes milliseconds; what a killed member left open is not waited for.
 const decision = 2 * time.Second
 
 // listing is one of kadm's calls that list an offset of each partition.
@@ -116,13 +116,14 @@ func limit(offsets, ends map[string][]int64) (all bool) {
 }
 
 // resolve turns a position into an offset of each of the topic's partitions.
-// Unset is the start.
+// Unset is the start. The end is after what is not decided yet: it was there
+// before the call.
 func (b *Broker) resolve(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
 	if at.IsZero() || at.IsStart() {
 		starts, err := b.list(ctx, b.admin.ListStartOffsets, []string{topic})
 		return found(topic, starts, err)
 	}
-	ends, _, err := b.decidedEnds(ctx, topic)
+	ends, err := b.list(ctx, b.admin.ListEndOffsets, []string{topic})
 	if at.IsEnd() || err != nil {
 		return found(topic, ends, err)
 	}
