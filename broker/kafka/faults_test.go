@@ -31,14 +31,21 @@ type desk struct {
 
 func newDesk(t *testing.T, url string, partitions int) *desk {
 	t.Helper()
-	suffix := strings.ToLower(rand.Text()[:10])
-	d := &desk{t: t, b: open(t, url, conformanceOptions), in: "in." + suffix, out: "out." + suffix, group: "g." + suffix}
-	err := d.b.CreateTopics(t.Context(),
-		broker.Topic{Name: d.in, Partitions: partitions}, broker.Topic{Name: d.out, Partitions: partitions})
-	if err != nil {
+	d := namedDesk(t, open(t, url, conformanceOptions))
+	if err := d.create(t.Context(), partitions); err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// namedDesk is a desk whose topics do not exist yet.
+func namedDesk(t *testing.T, b *Broker) *desk {
+	suffix := strings.ToLower(rand.Text()[:10])
+	return &desk{t: t, b: b, in: "in." + suffix, out: "out." + suffix, group: "g." + suffix}
+}
+
+func (d *desk) create(ctx context.Context, partitions int) error {
+	return d.b.CreateTopics(ctx, broker.Topic{Name: d.in, Partitions: partitions}, broker.Topic{Name: d.out, Partitions: partitions})
 }
 
 func open(t *testing.T, url string, o Options) *Broker {
