@@ -409,6 +409,49 @@ func join(t *testing.T, b broker.Broker) {
 	_, _ = c.Poll(ctx, broker.Want{}) // takes the partitions, whether there is something or not
 }
 
+// ordered is a broker that notes in what order tickets and tags, four to each,
+// are published.
+type ordered struct {
+	broker.Broker
+	ahead int // how many tickets were there without tags, at most
+	n     map[string]int
+}
+
+func (b *ordered) Publish(ctx context.Context, records ...broker.Record) error {
+	b.n[records[0].Topic] += len(records)
+	b.ahead = max(b.ahead, b.n["tickets"]-b.n["tags"]/4)
+	return b.Broker.Publish(ctx, records...)
+}
+
+// A gather's deadline counts from when a ticket was appended: the copy of a large
+// topic must not take so long that its parts come too late.
+func TestTopicsAreCopiedSideBySide(t *testing.T) {
+	here, there := inMemory(t), &ordered{inMemory(t), 0, map[string]int{}}
+	for _, b := range []broker.Broker{here, there} {
+		if err := b.CreateTopics(t.Context(), broker.Topic{Name: "tags", Partitions: 1}, broker.Topic{Name: "tickets", Partitions: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const n = 20_000
+	var tickets, tags []broker.Record
+	for i := range n {
+		tickets = append(tickets, broker.Record{Topic: "tickets", Value: []byte("a ticket")})
+		for v := range 4 {
+			tags = append(tags, broker.Record{Topic: "tags", Headers: []broker.Header{header("mr-id", "tickets/0/%d/tagger:%dof4", i, v+1)}})
+		}
+		if len(tickets) == 500 {
+			publish(t, here, tickets...)
+			publish(t, here, tags...)
+			tickets, tags = nil, nil
+		}
+	}
+	run(t, transfer.Config{From: here, To: there})
+	if there.ahead > n/3 {
+		t.Errorf("%d of %d tickets were copied before their tags", there.ahead, n)
+	}
+	wantSame(t, "side by side", dump(t, there), dump(t, here))
+}
+
 // publishing is a broker to which somebody publishes as soon as it is copied from.
 type publishing struct {
 	broker.Broker
