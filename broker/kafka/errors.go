@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -80,6 +81,18 @@ func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
 		}
 		if sleep(ctx, backoff(try)) != nil {
 			return v, fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// insist calls again for a moment when a server does not know a topic that
+// another one, or an earlier call, has told of.
+func insist[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		v, err := retry(ctx, call)
+		if !forgotten(err) || time.Since(began) > decision || sleep(ctx, backoff(try)) != nil {
+			return v, err
 		}
 	}
 }

@@ -283,7 +283,7 @@ func (b *Broker) seek(ctx context.Context, group, topic string, to []broker.Posi
 		}
 		offsets.AddOffset(topic, int32(p), resolved[target][p], -1)
 	}
-	_, err = retry(ctx, func() (any, error) { return nil, b.admin.CommitAllOffsets(ctx, group, offsets) })
+	_, err = insist(ctx, func() (any, error) { return nil, b.admin.CommitAllOffsets(ctx, group, offsets) })
 	if stale(err) {
 		return fmt.Errorf("%w: %w", broker.ErrGroupActive, err)
 	}

@@ -62,7 +62,9 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, a.takeover)
 	o.TransactionTimeout = cmp.Or(o.TransactionTimeout, a.takeover)
 	b := &Broker{address: a, options: o.withDefaults(), users: map[closer]bool{}, decompressor: kgo.DefaultDecompressor()}
-	b.done, b.cancel = context.WithCancel(context.Background())
+	if err := b.connect(ctx); err != nil {
+		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), err)
+	}
 	limit := int32(min(b.batchBytes(), math.MaxInt32))
 	b.client, err = b.newClient(
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -73,10 +75,7 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Kafka: %w", err)
 	}
-	if err := b.connect(ctx); err != nil {
-		b.client.Close()
-		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), err)
-	}
+	b.done, b.cancel = context.WithCancel(context.Background())
 	b.admin = kadm.NewClient(b.client)
 	b.topics = newDirectory(b.admin)
 	return b, nil
@@ -84,10 +83,15 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 
 // connect waits until a server answers, as one that is starting will.
 func (b *Broker) connect(ctx context.Context) error {
+	client, err := kgo.NewClient(b.clientOptions()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for try := 1; ; try++ {
-		err := b.client.Ping(bounded)
+		err := client.Ping(bounded)
 		if err == nil || !heals(err) {
 			return err
 		}

@@ -119,6 +119,10 @@ func limit(offsets, ends map[string][]int64) (all bool) {
 // Unset is the start. The end is after what is not decided yet: it was there
 // before the call.
 func (b *Broker) resolve(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
+	return insist(ctx, func() ([]int64, error) { return b.resolveOnce(ctx, topic, at) })
+}
+
+func (b *Broker) resolveOnce(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
 	if at.IsZero() || at.IsStart() {
 		starts, err := b.list(ctx, b.admin.ListStartOffsets, []string{topic})
 		return found(topic, starts, err)

@@ -286,8 +286,14 @@ func bearer(context.Context) (oauth.Auth, error) {
 	return oauth.Auth{Token: token}, nil
 }
 
-// newClient opens a client of the cluster. Connections are made when needed.
+// newClient opens a client of the cluster. Connections are made when needed. It
+// takes a connection that ends at once for one that may be made again, which is
+// known of the servers since connect.
 func (b *Broker) newClient(more ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(slices.Concat(b.clientOptions(), []kgo.Opt{kgo.AlwaysRetryEOF()}, more)...)
+}
+
+func (b *Broker) clientOptions() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(b.address.seeds...),
 		kgo.ClientID(b.address.clientID),
@@ -306,7 +312,7 @@ func (b *Broker) newClient(more ...kgo.Opt) (*kgo.Client, error) {
 	if b.options.dial != nil {
 		opts = append(opts, kgo.Dialer(b.options.dial))
 	}
-	return kgo.NewClient(append(opts, more...)...)
+	return opts
 }
 
 // backoff is how long to wait before the nth try again: soon enough that work

@@ -143,6 +143,12 @@ func TestEncryptionPasswordsAndRights(t *testing.T) {
 			t.Error("connected to a server whose certificate nobody vouches for")
 		}
 	})
+	t.Run("a client without TLS is told so", func(t *testing.T) {
+		_, err := Open(t.Context(), "kafka://desk:hunter2@"+s.cluster.Addrs(), conformanceOptions)
+		if err == nil || !strings.Contains(err.Error(), "TLS") {
+			t.Errorf("open without TLS: %v", err)
+		}
+	})
 	t.Run("the documented rights suffice", s.documentedRightsSuffice)
 	t.Run("without rights calls fail at once", s.withoutRightsCallsFail)
 }
