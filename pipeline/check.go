@@ -96,7 +96,7 @@ func (c *checker) checkNames() {
 		c.checkKey(path("topics", t), "topic", t, 0)
 	}
 	for _, s := range c.g.services {
-		c.checkKey(path("services", s), "service", s, len(deadSuffix))
+		c.checkKey(path("services", s), "service", s, len(decisionsSuffix))
 	}
 	for _, g := range c.g.gathers {
 		c.checkKey(path("gather", g), "gather", g, 0)

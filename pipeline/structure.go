@@ -54,9 +54,9 @@ func (c *checker) checkWriters() {
 			c.errorf(at, "write to another topic; a service or gather can read both",
 				"topic %s has two writers: %s and %s", c.src.show(to), c.call(first), c.call(u))
 		}
-		if c.g.isDead(to) {
+		if service, is := c.g.deadOf(to); is {
 			c.errorf(at, "write to another topic",
-				"topic %s is kept for dead letters of service %s", c.src.show(to), c.src.show(strings.TrimSuffix(to, deadSuffix)))
+				"topic %s is kept for dead letters of service %s", c.src.show(to), c.src.show(service))
 		}
 	}
 }

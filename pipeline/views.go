@@ -6,14 +6,22 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
 )
 
-const deadSuffix = ".dead"
+const (
+	deadSuffix      = ".dead"
+	decisionsSuffix = deadSuffix + ".decisions"
+)
 
 // DeadTopic is the topic of a service's dead letters.
 func DeadTopic(service string) string { return service + deadSuffix }
+
+// DecisionsTopic is the topic of what was decided on a service's dead letters. It
+// is made when the first one is retried or dropped.
+func DecisionsTopic(service string) string { return service + decisionsSuffix }
 
 // User is a service or a gather that reads or writes a topic.
 type User struct {
@@ -214,12 +222,22 @@ func (p *Pipeline) Sources() []string {
 	})
 }
 
-func (g *graph) isDead(topic string) bool {
-	if n := len(topic) - len(deadSuffix); n > 0 && topic[n:] == deadSuffix {
-		_, ok := g.p.Services[topic[:n]]
-		return ok
+// deadOf is the service whose dead letters, or what was decided on them, a topic
+// is kept for.
+func (g *graph) deadOf(topic string) (service string, is bool) {
+	for _, suffix := range []string{deadSuffix, decisionsSuffix} {
+		if service, is := strings.CutSuffix(topic, suffix); is {
+			if _, is := g.p.Services[service]; is {
+				return service, true
+			}
+		}
 	}
-	return false
+	return "", false
+}
+
+func (g *graph) isDead(topic string) bool {
+	_, is := g.deadOf(topic)
+	return is
 }
 
 // Writer returns who writes the topic; none writes a source.

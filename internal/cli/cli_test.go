@@ -232,6 +232,7 @@ func TestTheShellCompletesServicesTopicsAndFlags(t *testing.T) {
 		"yaml\nyml\n":                               {"run", ""},
 		"tickets\n":                                 {"publish", "-p", "desk.yaml", ""},
 		"tickets\ntags\nclasses\n":                  {"tail", "-p", "desk.yaml", ""},
+		"tagger\nclassifier\n":                      {"dead", "retry", "-p", "desk.yaml", ""},
 		"table\njson\n":                             {"topics", "--output", ""},
 		"debug\ninfo\nwarn\nerror\n":                {"run", "--log-level", ""},
 		"bash\nzsh\nfish\npowershell\n":             {"completion", ""},

@@ -16,7 +16,6 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/app"
-	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -155,7 +154,7 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 	config.Topics = append(p.AllTopics(), broker.Topic{Name: batch})
 	config.Groups = []string{batch}
 	for _, service := range p.Order() {
-		config.Topics = append(config.Topics, broker.Topic{Name: dead.DecisionsTopic(service)})
+		config.Topics = append(config.Topics, broker.Topic{Name: pipeline.DecisionsTopic(service)})
 	}
 	for _, name := range append(p.Order(), p.Gathers()...) {
 		config.Groups = append(config.Groups, app.GroupOf(p.Name, name))

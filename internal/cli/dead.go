@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -112,7 +111,11 @@ it, such as sentiment.dead/3/17.` + helpTarget,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.use(cmd.Context(), t, false, func(conn *connection) error {
-				return c.showLetter(cmd.Context(), conn, args[0])
+				letter, err := conn.DeadLetter(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return c.printLetter(letter)
 			})
 		},
 	}
@@ -121,11 +124,7 @@ it, such as sentiment.dead/3/17.` + helpTarget,
 	return cmd
 }
 
-func (c *console) showLetter(ctx context.Context, conn *connection, id string) error {
-	l, err := conn.DeadLetter(ctx, id)
-	if err != nil {
-		return err
-	}
+func (c *console) printLetter(l gateway.DeadLetter) error {
 	if c.json() {
 		return c.printJSON(l)
 	}

@@ -70,7 +70,7 @@ type decider struct {
 }
 
 func (d *decider) run(ctx context.Context) (err error) {
-	topic := DecisionsTopic(d.service)
+	topic := pipeline.DecisionsTopic(d.service)
 	if d.ends, err = d.o.ends(ctx, pipeline.DeadTopic(d.service)); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, erro
 	}
 	d.wrote = 1
 	decided := Decisions{}
-	for r, err := range broker.Records(ctx, d.o.Broker, DecisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
+	for r, err := range broker.Records(ctx, d.o.Broker, pipeline.DecisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
 		if err != nil {
 			return nil, err
 		}
@@ -254,7 +254,7 @@ func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) err
 
 func (d *decider) record(what string, value []byte) broker.Record {
 	return broker.Record{
-		Topic: DecisionsTopic(d.service), Pinned: true, Value: value,
+		Topic: pipeline.DecisionsTopic(d.service), Pinned: true, Value: value,
 		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(what)}},
 	}
 }

@@ -24,10 +24,6 @@ const HeaderDecision = "mr-decision"
 // every decision before.
 const claim = "claim"
 
-// DecisionsTopic holds what was decided about a service's letters, and is the
-// group of those who decide.
-func DecisionsTopic(service string) string { return pipeline.DeadTopic(service) + ".decisions" }
-
 // OfDecisions reports whether a topic holds decisions on dead letters.
 func OfDecisions(topic string) bool {
 	_, is := DecidesOn(topic)
@@ -36,7 +32,7 @@ func OfDecisions(topic string) bool {
 
 // DecidesOn is the topic of the dead letters that a topic of decisions is about.
 func DecidesOn(topic string) (letters string, is bool) {
-	service, is := strings.CutSuffix(topic, DecisionsTopic(""))
+	service, is := strings.CutSuffix(topic, pipeline.DecisionsTopic(""))
 	return pipeline.DeadTopic(service), is
 }
 
@@ -111,7 +107,7 @@ func (d Decisions) sort() {
 // Decisions reads what was decided on a service's letters so far.
 func (o *Office) Decisions(ctx context.Context, service string) (Decisions, error) {
 	d := Decisions{}
-	for r, err := range broker.Records(ctx, o.Broker, DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(ctx, o.Broker, pipeline.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided
 		}
