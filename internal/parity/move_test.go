@@ -146,7 +146,8 @@ func (m move) work(place int, only []string, topic string, until int) {
 			m.Error(err)
 			break
 		}
-		if revision := r.Header(gather.HeaderRevision); revision == nil || string(revision) == "1" {
+		// Until its last part has come, a ticket may be answered more than once.
+		if joined := r.Header(gather.HeaderStatus); joined == nil || string(joined) == "complete" {
 			answered++
 		}
 		if answered >= until {
