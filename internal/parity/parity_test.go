@@ -225,23 +225,47 @@ func (d *desk) must(args ...string) string {
 	return string(out)
 }
 
-// serve starts the program; the returned function stops it in good order.
+// serve starts the program and waits until it serves; the returned function stops
+// it in good order.
 func (d *desk) serve(args ...string) (stop func()) {
 	d.Helper()
 	cmd := d.millrace(args...)
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	log := &serverLog{running: make(chan struct{})}
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		d.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			d.Errorf("millrace %s: %v\n%s", strings.Join(args, " "), err, log.Bytes())
+		if err := <-ended; err != nil {
+			d.Errorf("millrace %s: %v\n%s", strings.Join(args, " "), err, log.text.Bytes())
 		}
 	})
 	d.Cleanup(stop)
+	select {
+	case <-log.running:
+	case err := <-ended:
+		ended <- err
+		d.Fatalf("millrace %s has ended: %v\n%s", strings.Join(args, " "), err, log.text.Bytes())
+	}
 	return stop
+}
+
+// serverLog is a process's log, which tells when it serves.
+type serverLog struct {
+	text    bytes.Buffer
+	running chan struct{} // closed when it does
+	once    sync.Once
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.text.Write(p)
+	if bytes.Contains(l.text.Bytes(), []byte(`"msg":"running"`)) {
+		l.once.Do(func() { close(l.running) })
+	}
+	return len(p), nil
 }
 
 // answer is a line of the desk's output.
