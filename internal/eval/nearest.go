@@ -174,7 +174,7 @@ func writeExamples(file string, rows []labelled) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	for i := range rows {
-		e := map[string]any{"text": rows[i].text, "checklist": nil}
+		e := map[string]any{"text": rows[i].text, "class": rows[i].kind(), "checklist": nil}
 		if rows[i].label != "" {
 			e["checklist"] = rows[i].label
 		}
@@ -183,6 +183,13 @@ func writeExamples(file string, rows []labelled) error {
 		}
 	}
 	return os.WriteFile(file, b.Bytes(), 0o600)
+}
+
+// kind is what sort of text it is, if the data says so: a finder learns from it
+// what needs no item.
+func (l *labelled) kind() string {
+	kind, _ := l.fields["class"].(string)
+	return kind
 }
 
 // describedItem is what there is to tell an item by.
@@ -277,29 +284,33 @@ func (s *search) rank(ctx context.Context) error {
 	for i, d := range s.described {
 		items[i] = nearest.Describe(embed.Default(), d.ID, d.Title, d.Symptoms, d.Steps)
 	}
-	o := nearest.DefaultOptions()
-	o.Threshold = -1
-	index, err := nearest.New(items, embed.Default().Dim(), o)
-	if err != nil {
-		return err
-	}
 	examples := s.rankable()
 	if s.Folds == 0 {
-		for _, e := range examples {
-			if e.Item != nearest.None {
-				matches := index.Search(nil, e.Vector, index.Len())
-				s.found.rankings.Add(slices.IndexFunc(matches, func(m nearest.Match) bool { return m.Item == e.Item }))
-			}
-		}
-		return nil
+		return s.rankBySimilarity(items, examples)
 	}
-	held, err := index.CrossValidate(ctx, examples, s.Folds)
+	held, err := nearest.CrossValidate(ctx, items, examples, s.Folds, s.Seed)
 	if err != nil {
 		return err
 	}
 	for _, h := range held {
 		if item := examples[h.Example].Item; item != nearest.None {
 			s.found.rankings.Add(slices.Index(h.Ranks, item))
+		}
+	}
+	return nil
+}
+
+func (s *search) rankBySimilarity(items []nearest.Item, examples []nearest.Example) error {
+	o := nearest.DefaultOptions()
+	o.Threshold = -1
+	index, err := nearest.New(items, embed.Default().Dim(), o)
+	if err != nil {
+		return err
+	}
+	for _, e := range examples {
+		if e.Item != nearest.None {
+			matches := index.Search(nil, e.Vector, index.Len())
+			s.found.rankings.Add(slices.IndexFunc(matches, func(m nearest.Match) bool { return m.Item == e.Item }))
 		}
 	}
 	return nil
@@ -313,9 +324,10 @@ func (s *search) rankable() []nearest.Example {
 	ids := idsOf(s.described)
 	out := make([]nearest.Example, len(s.rows))
 	for i := range s.rows {
+		row := &s.rows[i]
 		// An index of -1 is nearest.None: texts without a label need no item.
-		out[i] = nearest.Example{Vector: make([]float32, embed.Default().Dim()), Item: slices.Index(ids, s.rows[i].label), Group: groups[i]}
-		embed.Default().Embed(out[i].Vector, s.rows[i].text)
+		out[i] = nearest.Example{Text: row.text, Vector: make([]float32, embed.Default().Dim()), Item: slices.Index(ids, row.label), Kind: row.kind(), Group: groups[i]}
+		embed.Default().Embed(out[i].Vector, row.text)
 	}
 	return out
 }

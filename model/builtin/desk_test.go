@@ -132,7 +132,7 @@ func TestNearestHasNoThresholdWhenToldSo(t *testing.T) {
 
 func TestNearestLearnsFromExamples(t *testing.T) {
 	embedder := newModel(t, "embedder", nil)
-	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl"}})
+	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
 	got := decode[matches](t, answer(t, `{"text":"the coffee machine leaks, there is a puddle under it every morning"}`, embedder, m))
 	if len(got.Matches) == 0 || got.Matches[0].ID != "brew-leak" || got.Matches[0].Score > 1 {
 		t.Errorf("matches are %+v", got)
@@ -169,9 +169,54 @@ func TestNearestExamplesThatAreWrongAreExplained(t *testing.T) {
 	}
 }
 
+func TestNearestWithExamplesReadsTheText(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"items.yaml": "- {id: a, title: the coffee is cold}\n- {id: b, title: the robot is stuck}\n",
+		"known.jsonl": `{"text":"cold coffee","checklist":"a","class":"help_needed"}
+{"text":"stuck robot","checklist":"b"}
+{"text":"thank you","checklist":null,"class":"compliment"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := map[string]any{"items": "items.yaml", "examples": []any{"known.jsonl"}}
+	m, err := builtin.New("nearest", options, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := strings.TrimSuffix(string(answer(t, `{"text":"x"}`, newModel(t, "embedder", nil))), `,"text":"x"}`)
+	for value, want := range map[string]string{
+		vector + `}`:                      `there is no field "text"`,
+		vector + `,"text":7}`:             "a number",
+		vector + `,"text":"x","text":""}`: "twice",
+	} {
+		answers, err := m.Predict(context.Background(), []model.Item{{Value: []byte(value)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answers[0].Err; !errors.Is(got, model.ErrInvalid) || !strings.Contains(got.Error(), want) {
+			t.Errorf("%.20s…%s: error is %v, want an invalid item: %s", value, value[len(vector):], got, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "known.jsonl"), []byte(`{"text":"x","checklist":null,"class":7}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := builtin.New("nearest", options, dir); err == nil || !strings.Contains(err.Error(), `field "class" is 7`) {
+		t.Errorf("error is %v, want one about the class", err)
+	}
+}
+
 func TestEmbedderAnswersWithAVectorOfLengthOne(t *testing.T) {
-	type vector struct{ Vector []float64 }
+	type vector struct {
+		Vector []float64
+		Text   string
+	}
 	m := newModel(t, "embedder", map[string]any{"field": "body"})
+	if got := decode[vector](t, answer(t, `{"body":"\"cold\" ☕"}`, m)).Text; got != `"cold" ☕` {
+		t.Errorf("the text is %q", got)
+	}
 	length := 0.0
 	for _, x := range decode[vector](t, answer(t, `{"body":"the coffee is cold"}`, m)).Vector {
 		length += x * x
@@ -195,6 +240,7 @@ func TestItemsThatAreWrongAreInvalid(t *testing.T) {
 		{"nearest", `{"text":"x"}`, `there is no field "vector"`},
 		{"nearest", `{"vector":[1,2]}`, "has 2 numbers"},
 		{"nearest", `{"vector":"x"}`, "a string"},
+		{"nearest", `{"vector":[],"vector":[]}`, "has 0 numbers"},
 		{"nearest", `[1]`, "an array"},
 		{"nearest", ``, "empty"},
 	} {
@@ -285,6 +331,6 @@ func BenchmarkClassifier(b *testing.B) {
 }
 
 func BenchmarkNearest(b *testing.B) {
-	m := newModel(b, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl"}})
+	m := newModel(b, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
 	benchmark(b, m, string(answer(b, ticket, newModel(b, "embedder", nil))))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/millrace-ml/millrace/text/embed"
 )
 
-// embedder answers with a vector that says what a text is about. A text without
-// words is answered with zeros.
+// embedder answers with a vector that says what a text is about, and the text, for
+// models that read both. A text without words is answered with zeros.
 type embedder struct {
 	name  string
 	field string
@@ -46,7 +46,7 @@ func (m *embedder) Predict(ctx context.Context, items []model.Item) ([]model.Ans
 	}()
 	work.texts.read(items, m.field)
 	out := newOutput(len(items))
-	out.buf = make([]byte, 0, len(items)*(numberBytes*m.model.Dim()+len(`{"vector":[]}`)))
+	out.buf = make([]byte, 0, len(items)*(numberBytes*m.model.Dim()+len(`{"vector":[],"text":""}`))+len(work.texts.all))
 	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -54,7 +54,7 @@ func (m *embedder) Predict(ctx context.Context, items []model.Item) ([]model.Ans
 		text, err := work.texts.text(i)
 		if err == nil {
 			m.model.Embed(work.vector, text)
-			out.buf = appendVector(out.buf, work.vector)
+			out.buf = appendEmbedding(out.buf, work.vector, text)
 		}
 		out.end(err)
 	}
@@ -64,8 +64,8 @@ func (m *embedder) Predict(ctx context.Context, items []model.Item) ([]model.Ans
 // numberBytes is the most that a number of a vector and its comma take.
 const numberBytes = len("-0.1234,")
 
-// appendVector appends {"vector":[…]}.
-func appendVector(dst []byte, vector []float32) []byte {
+// appendEmbedding appends {"vector":[…],"text":"…"}.
+func appendEmbedding(dst []byte, vector []float32, text string) []byte {
 	dst = append(dst, `{"vector":[`...)
 	for i, x := range vector {
 		if i > 0 {
@@ -73,7 +73,8 @@ func appendVector(dst []byte, vector []float32) []byte {
 		}
 		dst = appendShort(dst, x)
 	}
-	return append(dst, "]}"...)
+	dst = appendString(append(dst, `],"text":`...), text)
+	return append(dst, '}')
 }
 
 // appendShort appends a number from -1 to 1 with four decimals, which is enough
@@ -95,54 +96,76 @@ func appendShort(dst []byte, x float32) []byte {
 	return dst
 }
 
-// readVector reads an embedder's answer into vector, which has the length that
-// is expected. Errors match model.ErrInvalid.
-func readVector(vector []float32, value []byte) error {
-	if err := scanVector(vector, value); err != nil {
+// embeddedText is a text that the embedder's topic brings back. It is read into
+// again and again; vector has the length that is expected.
+type embeddedText struct {
+	vector []float32
+	text   []byte
+}
+
+// read reads an embedder's answer. The text is needed only if it is asked for.
+// Errors match model.ErrInvalid.
+func (e *embeddedText) read(value []byte, needText bool) error {
+	e.text = e.text[:0]
+	if err := e.scan(value, needText); err != nil {
 		return model.Invalid(err)
 	}
 	return nil
 }
 
-func scanVector(vector []float32, value []byte) error {
+func (e *embeddedText) scan(value []byte, needText bool) error {
 	s := scanner{data: value}
 	if len(value) == 0 {
 		return errEmpty
 	}
 	if s.peek() != '{' {
-		return fmt.Errorf(`the value is %s, expected an embedder's answer, {"vector": […]}`, s.kind())
+		return fmt.Errorf(`the value is %s, expected an embedder's answer, {"vector": […], "text": "…"}`, s.kind())
 	}
-	found := false
+	hasVector, hasText := false, false
 	err := s.object(func(name []byte) error {
-		if string(name) != "vector" {
-			return s.skip(2)
-		}
-		if found {
-			return fmt.Errorf(`field "vector" is there twice`)
-		}
-		found = true
-		if s.peek() != '[' {
-			return fmt.Errorf(`field "vector" is %s, expected an array`, s.kind())
-		}
-		n := 0
-		err := s.array(func() error {
-			x, err := s.short()
-			if err == nil && n < len(vector) {
-				vector[n] = x
+		switch {
+		case string(name) == "vector" && hasVector, string(name) == "text" && hasText && needText:
+			return fmt.Errorf("field %q is there twice", name)
+		case string(name) == "vector":
+			hasVector = true
+			return e.numbers(&s)
+		case string(name) == "text" && needText:
+			hasText = true
+			if s.peek() != '"' {
+				return fmt.Errorf(`field "text" is %s, expected a string`, s.kind())
 			}
-			n++
+			var err error
+			e.text, err = s.text(e.text)
 			return err
-		})
-		if err == nil && n != len(vector) {
-			err = fmt.Errorf("the vector has %d numbers, expected %d: was it made by another embedder?", n, len(vector))
 		}
+		return s.skip(2)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !hasVector:
+		return fmt.Errorf(`there is no field "vector", which an embedder's answer has; %s`, fieldsOf(value))
+	case needText && !hasText:
+		return fmt.Errorf(`there is no field "text", which an embedder's answer has and a model with examples reads; %s`, fieldsOf(value))
+	}
+	return s.finish()
+}
+
+func (e *embeddedText) numbers(s *scanner) error {
+	if s.peek() != '[' {
+		return fmt.Errorf(`field "vector" is %s, expected an array`, s.kind())
+	}
+	n := 0
+	err := s.array(func() error {
+		x, err := s.short()
+		if err == nil && n < len(e.vector) {
+			e.vector[n] = x
+		}
+		n++
 		return err
 	})
-	if err == nil && !found {
-		err = fmt.Errorf(`there is no field "vector", which an embedder's answer has; %s`, fieldsOf(value))
-	}
-	if err == nil {
-		err = s.finish()
+	if err == nil && n != len(e.vector) {
+		err = fmt.Errorf("the vector has %d numbers, expected %d: was it made by another embedder?", n, len(e.vector))
 	}
 	return err
 }

@@ -15,9 +15,9 @@ import (
 
 // exampleFiles are JSONL files of texts for which the right item is known.
 type exampleFiles struct {
-	dir          string
-	paths        []string
-	field, label string
+	dir                string
+	paths              []string
+	field, label, kind string
 }
 
 // read embeds the examples' texts. It returns the files' contents too, since
@@ -67,12 +67,21 @@ func (f exampleFiles) example(line []byte, index map[string]int) (nearest.Exampl
 	if err := json.Unmarshal(given, &id); err != nil {
 		return nearest.Example{}, fmt.Errorf("field %q is %.40s, expected an item's id or null", f.label, given)
 	}
-	e := nearest.Example{Item: nearest.None, Vector: make([]float32, embed.Default().Dim())}
+	e := nearest.Example{Text: string(text), Item: nearest.None, Vector: make([]float32, embed.Default().Dim())}
 	if id != nil {
 		if e.Item, ok = index[*id]; !ok {
 			return e, fmt.Errorf("there is no item with the id %q", *id)
 		}
 	}
-	embed.Default().Embed(e.Vector, string(text))
+	if given, ok := fields[f.kind]; ok {
+		var kind *string
+		if err := json.Unmarshal(given, &kind); err != nil {
+			return e, fmt.Errorf("field %q is %.40s, expected a string", f.kind, given)
+		}
+		if kind != nil {
+			e.Kind = *kind
+		}
+	}
+	embed.Default().Embed(e.Vector, e.Text)
 	return e, nil
 }

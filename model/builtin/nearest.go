@@ -16,20 +16,21 @@ import (
 	"github.com/millrace-ml/millrace/text/nearest"
 )
 
-// nearestModel tells which items of a file a vector of the embedder is nearest
-// to, such as the help-checklists that suit a ticket.
+// nearestModel tells which items of a file a text of the embedder's topic is
+// nearest to, such as the help-checklists that suit a ticket.
 type nearestModel struct {
-	name  string
-	top   int
-	index *nearest.Index
+	name    string
+	top     int
+	index   *nearest.Index
+	learned *nearest.Learned // nil without examples
 	// quoted holds `{"id":…,"title":…,"score":` for each item.
 	quoted [][]byte
 	pool   sync.Pool // of *finding
 }
 
 type finding struct {
-	vector  []float32
-	matches []nearest.Match
+	embedded embeddedText
+	matches  []nearest.Match
 }
 
 // item is what the model reads of an item in the file; other fields are for
@@ -46,18 +47,23 @@ type item struct {
 //	items:     a YAML file, a list of items with id, title, symptoms and steps
 //	top:       how many matches to give at most (default 3)
 //	threshold: the score below which nothing is given; of a model with examples,
-//	           the probability that any item fits
+//	           how likely the best item is right rather than none
 //	examples:  JSONL files of texts whose right item is known, to learn from
 //	label:     the examples' field with the item's id, or null where there is none
 //	           (default: checklist)
+//	kind:      the examples' field that says what sort of text needs no item, such
+//	           as its class; it may be missing (default: class)
 //	field:     the examples' field with the text (default: text)
 func newNearest(o *options, dir string) (model.Model, error) {
 	path := o.file("items", dir)
 	m := &nearestModel{top: o.integer("top", 3, 1, 1000)}
-	examples := exampleFiles{dir: dir, paths: o.texts("examples"), field: o.text("field", "text"), label: o.text("label", "checklist")}
-	scoring := nearest.DefaultOptions()
+	examples := exampleFiles{
+		dir: dir, paths: o.texts("examples"),
+		field: o.text("field", "text"), label: o.text("label", "checklist"), kind: o.text("kind", "class"),
+	}
+	scoring, certainty := nearest.DefaultOptions(), nearest.DefaultCertainty
 	if len(examples.paths) > 0 {
-		scoring.Certainty = o.number("threshold", scoring.Certainty, 0, 1)
+		certainty = o.number("threshold", certainty, 0, 1)
 	} else {
 		scoring.Threshold = o.number("threshold", scoring.Threshold, -1, 1)
 	}
@@ -71,16 +77,17 @@ func newNearest(o *options, dir string) (model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("option items: %w", err)
 	}
-	if m.index, err = indexOf(items, scoring); err != nil {
+	described := itemsToFind(items)
+	if m.index, err = nearest.New(described, embed.Default().Dim(), scoring); err != nil {
 		return nil, fmt.Errorf("option items: %s: %w", path, err)
 	}
-	settings := []string{string(content), fmt.Sprint(m.top, scoring)}
+	settings := []string{string(content), fmt.Sprint(m.top, scoring, certainty)}
 	if len(examples.paths) > 0 {
 		known, contents, err := examples.read(items)
 		if err != nil {
 			return nil, fmt.Errorf("option examples: %w", err)
 		}
-		if m.index, err = m.index.Learn(context.Background(), known); err != nil {
+		if m.learned, err = nearest.Learn(context.Background(), described, known, certainty); err != nil {
 			return nil, fmt.Errorf("option examples: %w", err)
 		}
 		settings = append(settings, contents...)
@@ -91,7 +98,9 @@ func newNearest(o *options, dir string) (model.Model, error) {
 		m.quoted = append(m.quoted, append(q, `,"score":`...))
 	}
 	m.name = version("nearest@1", settings...)
-	m.pool.New = func() any { return &finding{vector: make([]float32, m.index.Dim())} }
+	m.pool.New = func() any {
+		return &finding{embedded: embeddedText{vector: make([]float32, embed.Default().Dim())}}
+	}
 	return m, nil
 }
 
@@ -119,33 +128,45 @@ func readItems(path string) ([]byte, []item, error) {
 	return content, items, nil
 }
 
-// indexOf embeds every text of every item.
-func indexOf(items []item, o nearest.Options) (*nearest.Index, error) {
+// itemsToFind embeds every text of every item.
+func itemsToFind(items []item) []nearest.Item {
 	known := make([]nearest.Item, len(items))
 	for i, it := range items {
 		known[i] = nearest.Describe(embed.Default(), it.ID, it.Title, it.Symptoms, it.Steps)
 	}
-	return nearest.New(known, embed.Default().Dim(), o)
+	return known
 }
 
 func (m *nearestModel) Name() string { return m.name }
 
 func (m *nearestModel) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
 	work := m.pool.Get().(*finding)
-	defer m.pool.Put(work)
+	defer func() {
+		if cap(work.embedded.text) <= maxKept {
+			m.pool.Put(work)
+		}
+	}()
 	out := newOutput(len(items))
 	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := readVector(work.vector, items[i].Value)
+		err := work.embedded.read(items[i].Value, m.learned != nil)
 		if err == nil {
-			work.matches = m.index.Search(work.matches[:0], work.vector, m.top)
+			m.find(work)
 			out.buf = m.appendMatches(out.buf, work.matches)
 		}
 		out.end(err)
 	}
 	return out.answers(), nil
+}
+
+func (m *nearestModel) find(work *finding) {
+	if m.learned == nil {
+		work.matches = m.index.Search(work.matches[:0], work.embedded.vector, m.top)
+		return
+	}
+	work.matches = m.learned.Search(work.matches[:0], string(work.embedded.text), work.embedded.vector, m.top)
 }
 
 // appendMatches appends {"matches":[{"id","title","score"}]}.

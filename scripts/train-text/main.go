@@ -34,7 +34,6 @@ type message struct {
 	Text      string
 	Sentiment string
 	Class     string
-	Checklist *string
 	group     string
 }
 
@@ -75,9 +74,6 @@ func run(ctx context.Context, desk string, write bool) error {
 	composed := g.compose(composedEach, composedSeed)
 	fmt.Printf("%d messages in %d groups of near-duplicates, %d composed of %d patterns\n\n",
 		len(messages), group(messages), len(composed), len(g.patterns))
-	if err := measureChecklist(ctx, desk, messages); err != nil {
-		return err
-	}
 	if err := trainSentiment(ctx, messages, composed, write); err != nil {
 		return err
 	}

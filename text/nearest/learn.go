@@ -3,12 +3,11 @@
 package nearest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+	"sync"
 
 	"github.com/millrace-ml/millrace/text/linear"
 )
@@ -16,37 +15,125 @@ import (
 // None is the item of an example that no item is right for.
 const None = -1
 
-// Example is a vector for which the right item is known.
+// Example is a text for which the right item is known.
 type Example struct {
-	Vector []float32
-	Item   int // its index, or None
-	// Group keeps near-duplicates in one fold of [Index.CrossValidate]; empty is a
-	// group of its own.
+	Text   string
+	Vector []float32 // what the embedder makes of it
+	Item   int       // its index, or None
+	// Kind is what a text is that needs no item, such as praise or a late parcel;
+	// empty is a kind too. It is not read of other texts.
+	Kind string
+	// Group keeps near-duplicates in one fold of [CrossValidate]; empty is a group
+	// of its own.
 	Group string
 }
 
-// Learn makes an index that ranks by what the examples teach, in the time of
-// two passes over them. Both indexes may be used afterwards.
-func (x *Index) Learn(ctx context.Context, examples []Example) (*Index, error) {
-	if err := x.check(examples); err != nil {
+// Learned finds items by what examples taught. It is immutable and safe for
+// concurrent use.
+type Learned struct {
+	model     *linear.Model
+	items     int
+	certainty float64
+	pool      sync.Pool // of *evidence
+}
+
+// DefaultCertainty has nine of ten texts that need no item answered with none; see
+// docs/models/checklist.md.
+const DefaultCertainty = 0.25
+
+// evidence is what there is to judge one text by.
+type evidence struct {
+	features      linear.Vector
+	unit          []float32
+	probabilities []float64
+	matches       []Match
+}
+
+// features are word pairs and pieces of words beside the vector: "how do I get it
+// back" and "get it back to work" mean nearly the same to the vector.
+func features(dim int) linear.Options {
+	return linear.Options{
+		Buckets: 1 << 15,
+		Words:   2,
+		CharMin: 4, CharMax: 4,
+		WordWeight: 1, CharWeight: 1,
+		Dense: dim, DenseWeight: 3,
+	}
+}
+
+// training is short, since a model learns whenever a pipeline starts.
+func training(seed uint64, folds int) linear.Training {
+	return linear.Training{Epochs: 10, Rate: 0.1, L2: 1e-5, Seed: seed, Folds: folds}
+}
+
+// Learn makes a finder of items from what the examples and the items' own views
+// teach. It takes about half a second for a thousand examples and is
+// deterministic. Nothing is found unless the best item is at least so likely right,
+// rather than none of them; see [DefaultCertainty].
+func Learn(ctx context.Context, items []Item, examples []Example, least float64) (*Learned, error) {
+	l, err := lessonsOf(items, examples)
+	if err != nil {
 		return nil, err
 	}
-	learned, err := x.discriminate(ctx, examples)
+	m, err := linear.Train(ctx, features(l.dim), l.labels, l.examples, training(0, -1))
 	if err != nil {
 		return nil, fmt.Errorf("nearest: learn from %d examples: %w", len(examples), err)
 	}
-	y := &Index{options: x.options, dim: x.dim, items: x.items, vectors: x.vectors, ends: x.ends, learned: learned}
-	y.pool.New = x.pool.New
-	return y, nil
+	f := &Learned{model: m, items: len(items), certainty: least}
+	f.pool.New = func() any { return &evidence{unit: make([]float32, 0, l.dim)} }
+	return f, nil
 }
 
-func (x *Index) check(examples []Example) error {
-	for n, e := range examples {
-		if e.Item < None || e.Item >= len(x.items) {
-			return fmt.Errorf("nearest: example %d is of item %d of %d", n, e.Item, len(x.items))
+// lessons are the examples and the items' views, made ready to learn from.
+type lessons struct {
+	dim      int
+	labels   []string // the items' ids, then the kinds
+	examples []linear.Example
+}
+
+func lessonsOf(items []Item, examples []Example) (*lessons, error) {
+	l := &lessons{}
+	for _, item := range items {
+		l.labels = append(l.labels, item.ID)
+		for _, v := range item.Vectors {
+			l.dim = len(v)
 		}
-		if len(e.Vector) != x.dim {
-			return fmt.Errorf("nearest: example %d has a vector of %d numbers, expected %d", n, len(e.Vector), x.dim)
+	}
+	if len(items) == 0 || l.dim == 0 {
+		return nil, errors.New("nearest: there are no items to find")
+	}
+	if err := l.check(len(items), examples); err != nil {
+		return nil, err
+	}
+	kinds := kindsOf(examples)
+	l.labels = append(l.labels, kinds...)
+	for _, e := range examples {
+		label := e.Item
+		if label == None {
+			kind, _ := slices.BinarySearch(kinds, e.Kind)
+			label = len(items) + kind
+		}
+		l.add(e.Text, e.Vector, linear.Example{Label: label, Group: e.Group})
+	}
+	for i, item := range items {
+		for n, v := range item.Vectors {
+			text := ""
+			if n < len(item.Texts) {
+				text = item.Texts[n]
+			}
+			l.add(text, v, linear.Example{Label: i, Auxiliary: true})
+		}
+	}
+	return l, nil
+}
+
+func (l *lessons) check(items int, examples []Example) error {
+	for n, e := range examples {
+		if e.Item < None || e.Item >= items {
+			return fmt.Errorf("nearest: example %d is of item %d of %d", n, e.Item, items)
+		}
+		if len(e.Vector) != l.dim {
+			return fmt.Errorf("nearest: example %d has a vector of %d numbers, expected %d", n, len(e.Vector), l.dim)
 		}
 	}
 	if !slices.ContainsFunc(examples, func(e Example) bool { return e.Item == None }) {
@@ -55,256 +142,116 @@ func (x *Index) check(examples []Example) error {
 	return nil
 }
 
-// Held is what an index that had learned from the other examples made of one.
-type Held struct {
-	Example int
-	// Ranks are all items, the best first.
-	Ranks []int
-	// Fits is the probability that any item is right.
-	Fits float64
-}
-
-// CrossValidate has every example judged by an index that has not learned from
-// it, its group and the rest of its fold.
-func (x *Index) CrossValidate(ctx context.Context, examples []Example, folds int) ([]Held, error) {
-	if err := x.check(examples); err != nil {
-		return nil, err
-	}
-	fold := linear.Deal(len(examples), func(i int) string { return examples[i].Group }, folds, 0)
-	var out []Held
-	for f := range folds {
-		var rest []Example
-		for i, e := range examples {
-			if fold[i] != f {
-				rest = append(rest, e)
-			}
-		}
-		y, err := x.Learn(ctx, rest)
-		if err != nil {
-			return nil, err
-		}
-		for i, e := range examples {
-			if fold[i] == f {
-				out = append(out, y.judge(i, e.Vector))
-			}
+// kindsOf are the kinds of texts that need no item, sorted.
+func kindsOf(examples []Example) []string {
+	var kinds []string
+	for _, e := range examples {
+		if e.Item == None {
+			kinds = append(kinds, e.Kind)
 		}
 	}
-	return out, nil
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
-func (x *Index) judge(example int, vector []float32) Held {
-	s := new(search)
-	s.probabilities = x.learned.probabilities(s.probabilities, vector)
-	x.rank(s, 0)
-	sortMatches(s.matches)
-	h := Held{Example: example, Fits: 1 - s.probabilities[len(x.items)]}
-	for _, m := range s.matches {
-		h.Ranks = append(h.Ranks, m.Item)
-	}
-	return h
+func (l *lessons) add(text string, vector []float32, e linear.Example) {
+	o := features(l.dim)
+	e.Vector = &linear.Vector{}
+	e.Vector.AddText(&o, text)
+	e.Vector.Dense = appendUnit(nil, vector)
+	l.examples = append(l.examples, e)
 }
 
-// weigh finds the items by what was learned, if any is likely to be right.
-func (x *Index) weigh(s *search, vector []float32) {
-	s.probabilities = x.learned.probabilities(s.probabilities[:0], vector)
-	if fits := 1 - s.probabilities[len(x.items)]; fits >= x.options.Certainty {
-		x.rank(s, minProbability)
+// Dim is the length of the vectors.
+func (f *Learned) Dim() int { return f.model.Options().Dense }
+
+// maxKept bounds the features that are kept between calls.
+const maxKept = 1 << 15
+
+// Search appends the matches of a text and its vector to dst, at most top and
+// the best first; of equals the earlier item comes first. Scores are
+// probabilities, which together with that of "none" make one. Nothing is
+// appended when it is not certain enough that the best is right rather than
+// none, nor for a vector of zeros, which is that of a text without words. The
+// vector must have length Dim; it need not have length one. It allocates only to
+// grow dst.
+func (f *Learned) Search(dst []Match, text string, vector []float32, top int) []Match {
+	if top <= 0 || norm2(vector) == 0 {
+		return dst
 	}
+	e := f.pool.Get().(*evidence)
+	o := f.model.Options()
+	e.features.Reset()
+	e.features.AddText(&o, text)
+	e.unit = appendUnit(e.unit[:0], vector)
+	e.features.Dense = e.unit
+	e.probabilities, _ = f.model.Probabilities(e.probabilities[:0], &e.features)
+	if certainty(e.probabilities, f.items) >= f.certainty {
+		e.matches = likely(e.matches[:0], e.probabilities[:f.items])
+		dst = append(dst, e.matches[:min(top, len(e.matches))]...)
+	}
+	if e.features.Cap() <= maxKept {
+		f.pool.Put(e)
+	}
+	return dst
+}
+
+// certainty is how likely the best item is right rather than none of them. The
+// other items do not count: where it is between two of them, the first is wrong
+// half the time, and a text that needs none is often a little like many.
+func certainty(probabilities []float64, items int) float64 {
+	best, none := slices.Max(probabilities[:items]), 0.0
+	for _, p := range probabilities[items:] {
+		none += p
+	}
+	return best / (best + none)
 }
 
 // minProbability keeps from the answer what is as good as impossible.
 const minProbability = 0.01
 
-func (x *Index) rank(s *search, least float64) {
-	for i, p := range s.probabilities[:len(x.items)] {
-		if p >= least {
-			s.matches = append(s.matches, Match{Item: i, Score: p})
+func likely(dst []Match, items []float64) []Match {
+	for i, p := range items {
+		if p >= minProbability {
+			dst = append(dst, Match{Item: i, Score: p})
 		}
 	}
-}
-
-// sortMatches puts the best first; of equals the earlier item.
-func sortMatches(matches []Match) {
-	slices.SortStableFunc(matches, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
-}
-
-// discriminant tells the classes, which are the items and then none of them.
-type discriminant struct {
-	dim     int
-	weights []float32 // classes × dim
-	biases  []float64
-}
-
-const (
-	// shrinkage is how much of the covariance is that of a ball.
-	shrinkage = 0.5
-	// cooling keeps the probabilities from being surer than held-out examples
-	// show them to be: the classes are no Gaussians.
-	cooling = 0.5
-	// priors is the share of a class's frequency that counts.
-	priors = 0.5
-)
-
-// discriminate is linear discriminant analysis (Fisher 1936) with the pooled
-// covariance shrunk towards a ball (Friedman, "Regularized Discriminant
-// Analysis", 1989): each class is where its mean is, and dimensions in which
-// examples of one class differ anyway count less. The items' views are examples
-// too.
-func (x *Index) discriminate(ctx context.Context, examples []Example) (*discriminant, error) {
-	classes := len(x.items) + 1
-	vectors, class := x.lessons(examples)
-	means, counts := meansOf(vectors, class, classes, x.dim)
-	covariance, err := covarianceOf(ctx, vectors, class, means, x.dim)
-	if err != nil {
-		return nil, err
-	}
-	factor, err := cholesky(covariance, x.dim)
-	if err != nil {
-		return nil, err
-	}
-	d := &discriminant{dim: x.dim}
-	for c := range classes {
-		mean := means[c*x.dim:][:x.dim]
-		direction := solve(factor, mean)
-		half := 0.0
-		for i, w := range direction {
-			d.weights = append(d.weights, float32(w))
-			half += w * mean[i] / 2
-		}
-		d.biases = append(d.biases, priors*math.Log(counts[c]/float64(len(vectors)))-cooling*half)
-	}
-	return d, nil
-}
-
-// lessons are the unit vectors of examples and views, and their classes.
-func (x *Index) lessons(examples []Example) (vectors [][]float32, class []int) {
-	for _, e := range examples {
-		vectors = append(vectors, appendUnit(nil, e.Vector))
-		if e.Item == None {
-			class = append(class, len(x.items))
-		} else {
-			class = append(class, e.Item)
-		}
-	}
-	view := 0
-	for i, end := range x.ends {
-		for ; view < end; view++ {
-			vectors = append(vectors, x.vectors[view*x.dim:][:x.dim])
-			class = append(class, i)
-		}
-	}
-	return vectors, class
-}
-
-func meansOf(vectors [][]float32, class []int, classes, dim int) (means, counts []float64) {
-	means, counts = make([]float64, classes*dim), make([]float64, classes)
-	for n, v := range vectors {
-		counts[class[n]]++
-		for i, x := range v {
-			means[class[n]*dim+i] += float64(x)
-		}
-	}
-	for c, n := range counts {
-		for i := range dim {
-			means[c*dim+i] /= n
-		}
-	}
-	return means, counts
-}
-
-// covarianceOf is the lower triangle of the pooled covariance, shrunk.
-func covarianceOf(ctx context.Context, vectors [][]float32, class []int, means []float64, dim int) ([]float64, error) {
-	covariance := make([]float64, dim*dim)
-	rest := make([]float64, dim)
-	for n, v := range vectors {
-		if n%256 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		for i, x := range v {
-			rest[i] = float64(x) - means[class[n]*dim+i]
-		}
-		for i, x := range rest {
-			row := covariance[i*dim:][:i+1]
-			for j := range row {
-				row[j] += x * rest[j]
-			}
-		}
-	}
-	trace := 0.0
-	for i := range dim {
-		trace += covariance[i*dim+i]
-	}
-	n := float64(len(vectors))
-	for i := range dim {
-		for j := range i + 1 {
-			covariance[i*dim+j] *= (1 - shrinkage) / n
-		}
-		// The small addend is for examples that are all alike.
-		covariance[i*dim+i] += shrinkage*trace/n/float64(dim) + 1e-6
-	}
-	return covariance, nil
-}
-
-// cholesky factorises the symmetric matrix whose lower triangle is given.
-func cholesky(a []float64, dim int) ([]float64, error) {
-	l := make([]float64, dim*dim)
-	for i := range dim {
-		for j := range i + 1 {
-			sum := a[i*dim+j]
-			for k := range j {
-				sum -= l[i*dim+k] * l[j*dim+k]
-			}
-			if i != j {
-				l[i*dim+j] = sum / l[j*dim+j]
-				continue
-			}
-			if !(sum > 0) {
-				return nil, errors.New("the vectors are not numbers to learn from")
-			}
-			l[i*dim+i] = math.Sqrt(sum)
-		}
-	}
-	return l, nil
-}
-
-// solve solves l·lᵀ·x = b.
-func solve(l, b []float64) []float64 {
-	dim := len(b)
-	x := slices.Clone(b)
-	for i := range dim {
-		for k := range i {
-			x[i] -= l[i*dim+k] * x[k]
-		}
-		x[i] /= l[i*dim+i]
-	}
-	for i := dim - 1; i >= 0; i-- {
-		for k := i + 1; k < dim; k++ {
-			x[i] -= l[k*dim+i] * x[k]
-		}
-		x[i] /= l[i*dim+i]
-	}
-	return x
-}
-
-// probabilities appends the classes' probabilities to dst. The vector need not
-// have length one.
-func (d *discriminant) probabilities(dst []float64, vector []float32) []float64 {
-	from := len(dst)
-	scale := cooling / math.Sqrt(norm2(vector))
-	high := math.Inf(-1)
-	for c, bias := range d.biases {
-		score := bias + scale*float64(dot(vector, d.weights[c*d.dim:]))
-		high = max(high, score)
-		dst = append(dst, score)
-	}
-	p := dst[from:]
-	sum := 0.0
-	for i := range p {
-		p[i] = math.Exp(p[i] - high)
-		sum += p[i]
-	}
-	for i := range p {
-		p[i] /= sum
-	}
+	sortMatches(dst)
 	return dst
+}
+
+// Held is what a finder that had learned from the other examples made of one.
+type Held struct {
+	Example int
+	// Ranks are all items, the best first.
+	Ranks []int
+	// Certainty is how likely the first is right rather than none of them.
+	Certainty float64
+}
+
+// CrossValidate has every example judged by a finder that has not learned from
+// it, its group and the rest of its fold.
+func CrossValidate(ctx context.Context, items []Item, examples []Example, folds int, seed uint64) ([]Held, error) {
+	l, err := lessonsOf(items, examples)
+	if err != nil {
+		return nil, err
+	}
+	held, err := linear.CrossValidate(ctx, features(l.dim), l.labels, l.examples, training(seed, folds))
+	if err != nil {
+		return nil, fmt.Errorf("nearest: cross-validate: %w", err)
+	}
+	out := make([]Held, len(held))
+	for n, h := range held {
+		p := h.Probabilities(1)
+		ranks := make([]Match, len(items))
+		for i := range ranks {
+			ranks[i] = Match{Item: i, Score: p[i]}
+		}
+		sortMatches(ranks)
+		out[n] = Held{Example: h.Example, Certainty: certainty(p, len(items))}
+		for _, m := range ranks {
+			out[n].Ranks = append(out[n].Ranks, m.Item)
+		}
+	}
+	return out, nil
 }

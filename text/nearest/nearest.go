@@ -11,13 +11,16 @@
 // Search is exact: it compares with every vector, which for a few thousand of
 // them is faster than an index, and never wrong.
 //
-// Where it is known which items were right for some hundreds of vectors, and
-// which vectors had none, [Index.Learn] makes a better index: it weighs the
-// dimensions by what tells the items, and "none of them", apart. An item without
-// examples is still found by its views.
+// Where it is known which items were right for some hundreds of texts, and which
+// texts need none, [Learn] makes a better finder. The vector says what a text is
+// about, and little about what its writer wants: a robot that does not charge is
+// the subject of a call for help, a complaint and a returned parcel alike. So it
+// reads the words too, and tells the items not from one "none" but from every kind
+// of text that needs none. An item without examples is still found by its views.
 package nearest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -34,6 +37,9 @@ type Item struct {
 	// Vectors are the item's views, each of the index's dimension. They are scaled
 	// to length one.
 	Vectors [][]float32
+	// Texts are the views' words, which [Learn] reads beside the vectors. They may
+	// be left out.
+	Texts []string
 }
 
 // Options say how items are scored.
@@ -43,9 +49,6 @@ type Options struct {
 	Best float64
 	// Threshold is the score below which an item is no match.
 	Threshold float64
-	// Certainty is the probability that any item fits below which a learned index
-	// finds nothing.
-	Certainty float64
 }
 
 // Index finds items. It is immutable and safe for concurrent use.
@@ -53,19 +56,15 @@ type Index struct {
 	options Options
 	dim     int
 	items   []Item
-	vectors []float32     // all views, one after the other
-	ends    []int         // where each item's views end, in views
-	learned *discriminant // nil until Learn
-	pool    sync.Pool     // of *search
+	vectors []float32 // all views, one after the other
+	ends    []int     // where each item's views end, in views
+	pool    sync.Pool // of *search
 }
 
-type search struct {
-	matches       []Match
-	probabilities []float64
-}
+type search struct{ matches []Match }
 
-// Match is an item that was found. Score is a blend of cosines, at most 1; of a
-// learned index it is a probability.
+// Match is an item that was found. Score is a blend of cosines, at most 1; where
+// the finder has learned it is a probability.
 type Match struct {
 	Item  int // its index
 	Score float64
@@ -130,11 +129,7 @@ func (x *Index) Search(dst []Match, vector []float32, top int) []Match {
 	}
 	s := x.pool.Get().(*search)
 	s.matches = s.matches[:0]
-	if x.learned != nil {
-		x.weigh(s, vector)
-	} else {
-		x.compare(s, vector)
-	}
+	x.compare(s, vector)
 	sortMatches(s.matches)
 	dst = append(dst, s.matches[:min(top, len(s.matches))]...)
 	x.pool.Put(s)
@@ -164,9 +159,14 @@ func (x *Index) score(vector []float32, start, end int) float64 {
 	return x.options.Best*float64(best) + (1-x.options.Best)*mean
 }
 
+// sortMatches puts the best first; of equals the earlier item.
+func sortMatches(matches []Match) {
+	slices.SortStableFunc(matches, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
+}
+
 // DefaultOptions are those that find the support desk's checklists best; see
 // docs/models/checklist.md for how they were chosen.
-func DefaultOptions() Options { return Options{Best: 0.4, Threshold: 0.45, Certainty: 0.95} }
+func DefaultOptions() Options { return Options{Best: 0.4, Threshold: 0.45} }
 
 // Describe makes an item of its texts: the title and every symptom are a view
 // each, the steps together are one.
@@ -180,7 +180,7 @@ func Describe(e *embed.Model, id, title string, symptoms, steps []string) Item {
 		}
 		v := make([]float32, e.Dim())
 		e.Embed(v, view)
-		item.Vectors = append(item.Vectors, v)
+		item.Vectors, item.Texts = append(item.Vectors, v), append(item.Texts, view)
 	}
 	return item
 }

@@ -3,9 +3,7 @@
 package nearest_test
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -104,72 +102,6 @@ func TestItemsThatAreWrongAreRefused(t *testing.T) {
 		"has a vector of": {item("a", []float32{1})},
 	} {
 		if _, err := nearest.New(items, 3, nearest.Options{}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error is %v, want %q", err, want)
-		}
-	}
-}
-
-// lessons are vectors of which the first dimension tells the item and the third
-// that there is none; the second is noise.
-func lessons(n int) []nearest.Example {
-	random := rand.New(rand.NewPCG(1, 1))
-	var out []nearest.Example
-	for range n {
-		noise := random.Float32() - 0.5
-		out = append(out,
-			nearest.Example{Vector: []float32{1, noise, 0.1}, Item: 0},
-			nearest.Example{Vector: []float32{-1, noise, 0.1}, Item: 1},
-			nearest.Example{Vector: []float32{noise, 0.2, 1}, Item: nearest.None})
-	}
-	return out
-}
-
-func TestALearnedIndexRanksAndAbstainsByItsExamples(t *testing.T) {
-	// The views say the opposite of the examples, which are many more.
-	plain := index(t, nearest.Options{Best: 1, Certainty: 0.5}, item("a", []float32{-1, 1, 0}), item("b", []float32{1, 1, 0}))
-	x, err := plain.Learn(context.Background(), lessons(50))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := ids(x, x.Search(nil, []float32{1, 0.1, 0.1}, 1)); !slices.Equal(got, []string{"a"}) {
-		t.Errorf("found %v, want a", got)
-	}
-	if got := x.Search(nil, []float32{0, 0.1, 1}, 3); len(got) != 0 {
-		t.Errorf("found %v where the examples have nothing", got)
-	}
-	if got := ids(plain, plain.Search(nil, []float32{1, 0.1, 0.1}, 1)); !slices.Equal(got, []string{"b"}) {
-		t.Errorf("the index that was learned from has changed: found %v", got)
-	}
-}
-
-func TestCrossValidationJudgesEveryExampleOnce(t *testing.T) {
-	x := index(t, nearest.Options{Best: 1}, item("a", []float32{1, 1, 0}), item("b", []float32{-1, 1, 0}))
-	examples := lessons(20)
-	held, err := x.CrossValidate(context.Background(), examples, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int]bool{}
-	right := 0
-	for _, h := range held {
-		seen[h.Example] = true
-		if it := examples[h.Example].Item; it == nearest.None && h.Fits < 0.5 || it != nearest.None && h.Ranks[0] == it {
-			right++
-		}
-	}
-	if len(seen) != len(examples) || len(held) != len(examples) || right < len(examples)*9/10 {
-		t.Errorf("%d judged, %d of them different, %d right; there are %d", len(held), len(seen), right, len(examples))
-	}
-}
-
-func TestExamplesThatTeachNothingAreRefused(t *testing.T) {
-	x := index(t, nearest.Options{}, item("a", []float32{1, 0, 0}))
-	for want, examples := range map[string][]nearest.Example{
-		"item 3":       {{Vector: []float32{1, 0, 0}, Item: 3}},
-		"1 numbers":    {{Vector: []float32{1}, Item: 0}},
-		"find nothing": {{Vector: []float32{1, 0, 0}, Item: 0}},
-	} {
-		if _, err := x.Learn(context.Background(), examples); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
 	}
