@@ -229,8 +229,8 @@ func TestNearestLearnsFromTheDataThatItIsNotMeasuredOn(t *testing.T) {
 
 func TestNearestDoesNotLearnFromWhatItIsMeasuredOn(t *testing.T) {
 	items := file(t, "items.yaml", "- {id: a, title: The machine leaks}\n- {id: b, title: The machine is loud}\n")
-	// Every third record is of a kind of its own.
-	data := file(t, "a.csv", "text,checklist\n"+strings.Repeat("zebra stripes everywhere,a\nwhere is my parcel,\na lecture on quantum physics,b\n", 12))
+	// Every third record has another item than its words say.
+	data := file(t, "a.csv", "text,checklist\n"+strings.Repeat("zebra stripes everywhere,a\nwhere is my parcel,\nthe machine is loud,a\n", 12))
 	c := eval.Config{Model: "nearest", Data: []string{data}, Items: items, Every: 3}
 	if r := run(t, c); r.Items != 12 || value(t, r, eval.RightFirst) > 0.5 {
 		t.Errorf("%+v", r.Measures)

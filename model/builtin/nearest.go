@@ -47,7 +47,7 @@ type item struct {
 //	items:     a YAML file, a list of items with id, title, symptoms and steps
 //	top:       how many matches to give at most (default 3)
 //	threshold: the score below which nothing is given; of a model with examples,
-//	           how likely the best item is right rather than none
+//	           the probability that any item fits
 //	examples:  JSONL files of texts whose right item is known, to learn from
 //	label:     the examples' field with the item's id, or null where there is none
 //	           (default: checklist)

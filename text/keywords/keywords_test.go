@@ -50,6 +50,27 @@ func Example() {
 	// RoboVac X30 true
 }
 
+func TestTwoTextsAreAboutTheSameProductWhenTheyNameOneInCommon(t *testing.T) {
+	e := newExtractor(t)
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"my robovac x-30 wont charge", "The X thirty is stuck again", true},
+		{"the air pure five hundred smells", "AirPure: filter light stays on", true},
+		{"X30 and steam press arrived", "is the SteamPress Go safe for silk?", true},
+		{"my robovac x-30 wont charge", "my robovac mini wont charge", false},
+		{"my robovac wont charge", "my robovac wont charge", false}, // which of the two is not said
+		{"it wont charge", "it wont charge", false},
+		{"my robovac x-30 wont charge", "it wont charge", false},
+	} {
+		a, b := extract(e, test.a), extract(e, test.b)
+		if keywords.SameProduct(&a, &b) != test.want || keywords.SameProduct(&b, &a) != test.want {
+			t.Errorf("%q and %q: the same product is not %v", test.a, test.b, test.want)
+		}
+	}
+}
+
 func TestProductsAreFoundInTheSpellingsOfCustomers(t *testing.T) {
 	e := newExtractor(t)
 	for text, want := range map[string][]int{

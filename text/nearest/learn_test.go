@@ -104,7 +104,7 @@ func TestCrossValidationJudgesEveryExampleOnce(t *testing.T) {
 	right := 0
 	for _, h := range held {
 		seen[h.Example] = true
-		if it := examples[h.Example].Item; it == nearest.None && h.Certainty < 0.5 || it != nearest.None && h.Ranks[0] == it && h.Certainty > 0.5 {
+		if it := examples[h.Example].Item; it == nearest.None && h.Fits < 0.5 || it != nearest.None && h.Ranks[0] == it && h.Fits > 0.5 {
 			right++
 		}
 		if len(h.Ranks) != len(docks) {
