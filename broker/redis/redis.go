@@ -122,6 +122,9 @@ func (b *Broker) begin(ctx context.Context) error {
 	var last error
 	info, err := call(ctx, b, func(ctx context.Context) (string, error) {
 		info, err := b.client.Info(ctx).Result()
+		if err == nil && parseInfo(info)["loading"] == "1" {
+			err = errLoading // what it says of itself is not true yet
+		}
 		if err != nil {
 			last = err
 		}
@@ -139,6 +142,8 @@ func (b *Broker) begin(ctx context.Context) error {
 	_, err = call(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.learn(ctx) })
 	return err
 }
+
+var errLoading = errors.New("the server is loading its data")
 
 // checkServer refuses servers that could not keep the contract, and says what
 // the others' settings mean.

@@ -4,8 +4,13 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func TestAServerKeepsWhatItsSettingsSay(t *testing.T) {
@@ -21,6 +26,41 @@ func TestAServerKeepsWhatItsSettingsSay(t *testing.T) {
 			t.Errorf("appendfsync %q: after a kill the key is %q, want %q", fsync, got, want)
 		}
 	}
+}
+
+// A server that is killed while it writes leaves a part of a transaction.
+func TestAServerForgetsATransactionThatItHasWrittenInPart(t *testing.T) {
+	ctx := context.Background()
+	s := Start(t, Options{AppendFsync: "always"})
+	c := s.Client()
+	transaction := "redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 1)"
+	if err := c.Eval(ctx, transaction, []string{"a", "b"}).Err(); !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	s.Kill()
+	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	if err := os.Truncate(files[0], size(t, files[0])-20); err != nil { // in its last command
+		t.Fatal(err)
+	}
+	s.Start()
+	if err := c.Eval(ctx, transaction, []string{"c", "d"}).Err(); !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	s.Restart()
+	if keys := c.Keys(ctx, "*").Val(); len(keys) != 2 || c.Exists(ctx, "c", "d").Val() != 2 {
+		t.Errorf("after another restart there are %q, want c and d", keys)
+	}
+}
+
+func size(t *testing.T, file string) int64 {
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }
 
 func TestAPausedServerAnswersWhenItIsResumed(t *testing.T) {
