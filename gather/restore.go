@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
 )
@@ -24,6 +26,9 @@ const (
 // skew is how far the clocks of a broker's machines may be apart.
 const skew = 10 * time.Second
 
+// restoring is how many partitions are restored at a time.
+const restoring = 8
+
 // restore makes the windows of the partitions owned now, as they were when the
 // group last settled.
 func (m *member) restore(ctx context.Context, a broker.Assignment) error {
@@ -38,13 +43,25 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 	for _, l := range lags {
 		positions[broker.TopicPartition{Topic: l.Topic, Partition: l.Partition}] = l.Position
 	}
+	// Side by side, as each is many short calls of the broker one after the other.
+	windows := make([]*window, len(a.Partitions))
+	refills, inner := errgroup.WithContext(ctx)
+	refills.SetLimit(restoring)
+	for i, p := range a.Partitions {
+		windows[i] = newWindow(m.g, p)
+		refills.Go(func() error {
+			if err := m.refill(inner, windows[i], positions); err != nil {
+				return fmt.Errorf("restore partition %d: %w", p, err)
+			}
+			return nil
+		})
+	}
+	if err := refills.Wait(); err != nil {
+		return err
+	}
 	open := 0
-	for _, p := range a.Partitions {
-		w := newWindow(m.g, p)
-		if err := m.refill(ctx, w, positions); err != nil {
-			return fmt.Errorf("restore partition %d: %w", p, err)
-		}
-		m.windows[p] = w
+	for _, w := range windows {
+		m.windows[w.partition] = w
 		open += w.open.len()
 	}
 	m.epoch, m.restored, m.blocked = a.Epoch, true, false
