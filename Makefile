@@ -44,11 +44,15 @@ vuln: $(TOOLS) ## Look for known vulnerabilities, where their database can be re
 	@scripts/vuln.sh $(BIN)/govulncheck
 
 .PHONY: crash
-crash: ## Kill the program N times (1000) while messages flow, and audit every topic; BROKER=redis or kafka: and the servers
+crash: ## Kill the program N times (1000) while messages flow, and audit every topic (BROKER=redis, kafka)
 	MILLRACE_CRASH_KILLS=$${N:-1000} MILLRACE_CRASH_MESSAGES=$${MESSAGES:-1000000} MILLRACE_CRASH_NODES=$${NODES:-3} \
 		$(GO) test ./internal/crash -run 'TestCrash$(CRASH_ON_$(BROKER))$$' -count=1 -v -timeout 0
 CRASH_ON_redis := OnRedis
 CRASH_ON_kafka := OnKafka
+
+.PHONY: outage
+outage: ## Take Redis and Kafka away for FOR (10m) under load; measure memory and how soon work resumes
+	MILLRACE_OUTAGE=$${FOR:-10m} $(GO) test ./internal/crash -run TestOutage -count=1 -v -timeout 0
 
 .PHONY: kafka
 kafka: ## Run the long form of the Kafka driver's tests

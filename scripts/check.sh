@@ -27,9 +27,10 @@ step "lint" make -s lint
 step "no cgo" env CGO_ENABLED=0 go build ./...
 step "tests" go test -race -timeout 12m $(go list ./... | grep -v /internal/crash)
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
-step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka'
+step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/crash -run OnKafka
+step "outages" go test -count=1 -timeout 10m ./internal/crash -run Outage
 step "vulnerabilities" make -s vuln
 
 echo
