@@ -74,7 +74,7 @@ func TestQualityOfTheTaggerOnGoldenMessages(t *testing.T) {
 }
 
 func TestQualityOfVectorsOnClassesOfMessages(t *testing.T) {
-	floors{eval.TopOne: 0.62, eval.TopThree: 0.90}.under(t, run(t, eval.Config{Model: "embedder", Data: messages(t), Label: "class"}))
+	floors{eval.TopOne: 0.60, eval.TopThree: 0.88}.under(t, run(t, eval.Config{Model: "embedder", Data: messages(t), Label: "class"}))
 }
 
 // public names a file of the public data sets, which are not in the repository.
@@ -99,5 +99,5 @@ func TestQualityOfTheTaggerOnATreebank(t *testing.T) {
 }
 
 func TestQualityOfVectorsOnIntents(t *testing.T) {
-	floors{eval.TopOne: 0.80, eval.TopThree: 0.93}.under(t, run(t, eval.Config{Model: "embedder", Data: []string{public(t, "banking77/train.csv")}, Every: 5}))
+	floors{eval.TopOne: 0.86, eval.TopThree: 0.955}.under(t, run(t, eval.Config{Model: "embedder", Data: []string{public(t, "banking77/train.csv")}, Every: 5}))
 }

@@ -62,8 +62,8 @@ def main():
     with open(a.data / "banking77/train.csv", encoding="utf-8", newline="") as f:
         rows = list(csv.DictReader(f))
     texts, classes = [r["text"] for r in rows], [r["category"] for r in rows]
-    taught = distill.cached(a.cache, "banking77-all", teacher, texts)
-    held = np.arange(len(texts)) % 5 == 4
+    taught = distill.cached(a.cache, "banking77", teacher, texts)
+    held = distill.held_out(len(texts))
     pairs = np.flatnonzero(held)[np.random.default_rng(5).integers(0, held.sum(), (RANDOM_PAIRS, 2))]
     ids = distill.tokenized(teacher, texts)
     for path in a.tables:

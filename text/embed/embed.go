@@ -17,8 +17,11 @@
 // to every token by itself, centred and weighted by frequency (Arora et al., "A
 // Simple but Tough-to-Beat Baseline for Sentence Embeddings", 2017; Tulkens and
 // van Dongen, "Model2Vec", 2024), is the starting point of a ridge regression
-// onto the teacher's answers to whole sentences; principal components and eight
-// bits a number make it small.
+// onto the teacher's answers to whole texts. Texts with a label aim at a point
+// between that answer and the mean of their label, which makes classes compact as
+// in Wen et al., "A Discriminative Feature Learning Approach for Deep Face
+// Recognition" (center loss), 2016. Principal components and eight bits a number
+// make the table small.
 //
 // What was used, under which licence, and what it measures is in
 // docs/models/embedder.md.
