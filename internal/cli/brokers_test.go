@@ -384,7 +384,7 @@ func decideBehindTransaction(b *onBroker) {
 	if err := cl.BeginTransaction(); err != nil {
 		b.Fatal(err)
 	}
-	open := &kgo.Record{Topic: "sentiment.dead.decisions", Headers: []kgo.RecordHeader{{Key: dead.HeaderDecision, Value: []byte("claim")}}}
+	open := &kgo.Record{Topic: "sentiment.dead.decisions", Value: []byte("never committed")}
 	if err := cl.ProduceSync(b.Context(), open).FirstErr(); err != nil {
 		b.Fatal(err)
 	}

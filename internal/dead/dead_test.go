@@ -302,7 +302,7 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 	}
 }
 
-// paused stands still before it settles the second time, and is a member no more
+// paused stands still before it settles the first time, and is a member no more
 // when it goes on.
 type paused struct {
 	broker.Broker
@@ -313,7 +313,7 @@ type pausedConsumer struct {
 	broker.Consumer
 	rejoin    func() (broker.Consumer, error)
 	meanwhile func()
-	settles   int
+	stood     bool
 }
 
 func (p paused) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
@@ -323,9 +323,10 @@ func (p paused) Join(ctx context.Context, group string, start broker.Position, t
 }
 
 func (c *pausedConsumer) Settle(ctx context.Context, results ...broker.Record) (err error) {
-	if c.settles++; c.settles != 2 {
+	if c.stood {
 		return c.Consumer.Settle(ctx, results...)
 	}
+	c.stood = true
 	if err := c.Close(ctx); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ package dead
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +64,7 @@ type decider struct {
 	what    State
 	retry   Retry   // nil unless what is Retried
 	ends    []int64 // of the letters that there are when it begins
-	wrote   int     // records of its topic since the last claim
+	wrote   int     // decisions in this round
 	done    Done
 }
 
@@ -91,21 +90,34 @@ func (d *decider) run(ctx context.Context) (err error) {
 		err = errors.Join(err, c.Close(leave))
 	}()
 	for {
-		decided, err := d.claim(ctx, c)
-		if err == nil {
-			err = d.pass(ctx, c, decided)
-		}
-		if err == nil {
-			d.moveOn(ctx, c)
-		}
+		err := d.round(ctx, c)
 		if !errors.Is(err, broker.ErrFenced) {
 			return err
 		}
 	}
 }
 
-// any reports whether a letter is open. What it reads may be behind, but never
-// is a letter open that was not.
+// round decides on what is open. What was decided before is known for certain
+// once the consumer owns the partition: nobody else can decide from then on
+// without this one being fenced.
+func (d *decider) round(ctx context.Context, c broker.Consumer) error {
+	d.wrote = 0
+	if err := own(ctx, c); err != nil {
+		return err
+	}
+	known, err := d.o.Decisions(ctx, d.service)
+	if err != nil {
+		return err
+	}
+	if err := d.pass(ctx, c, known); err != nil {
+		return err
+	}
+	d.moveOn(ctx, c)
+	return nil
+}
+
+// any reports whether a letter is open. Another command may decide on it before
+// this one can, but none that was decided on is ever open again.
 func (d *decider) any(ctx context.Context) (bool, error) {
 	decided, err := d.o.Decisions(ctx, d.service)
 	if err != nil {
@@ -119,37 +131,9 @@ func (d *decider) any(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// claim makes the consumer the one who decides, and reads what was decided
-// before. The end of a topic is no proof that all was read: on Kafka a
-// transaction that a killed process left open hides what comes after it. The
-// own claim is.
-func (d *decider) claim(ctx context.Context, c broker.Consumer) (Decisions, error) {
-	if err := own(ctx, c); err != nil {
-		return nil, err
-	}
-	id := rand.Text()
-	if err := c.Settle(ctx, d.record(claim, []byte(id))); err != nil {
-		return nil, err
-	}
-	d.wrote = 1
-	decided := Decisions{}
-	for r, err := range broker.Records(ctx, d.o.Broker, pipeline.DecisionsTopic(d.service), 0, broker.Start(), broker.Forever()) {
-		if err != nil {
-			return nil, err
-		}
-		if string(r.Header(HeaderDecision)) == claim && string(r.Value) == id {
-			break
-		}
-		if err := decided.add(r); err != nil {
-			return nil, err
-		}
-	}
-	decided.sort()
-	return decided, nil
-}
-
-// own waits until the group's partition is the consumer's. What it polls is not
-// of interest: the group is there to have one member at a time that can settle.
+// own waits until the group's partition is the consumer's. What it polls, and
+// settles with the next decision, is not of interest: the group is there to have
+// one member at a time that can settle.
 func own(ctx context.Context, c broker.Consumer) error {
 	for {
 		n, err := poll(ctx, c, 100*time.Millisecond)
@@ -228,7 +212,7 @@ func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) err
 		return err
 	}
 	settle := func(results []broker.Record) error {
-		return c.Settle(ctx, append(results[:len(results):len(results)], d.record(string(d.what), value))...)
+		return c.Settle(ctx, append(results[:len(results):len(results)], d.record(value))...)
 	}
 	var seen stage.Observation
 	if d.what == Retried {
@@ -252,10 +236,10 @@ func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) err
 	return nil
 }
 
-func (d *decider) record(what string, value []byte) broker.Record {
+func (d *decider) record(value []byte) broker.Record {
 	return broker.Record{
 		Topic: pipeline.DecisionsTopic(d.service), Pinned: true, Value: value,
-		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(what)}},
+		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(d.what)}},
 	}
 }
 

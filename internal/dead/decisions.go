@@ -16,13 +16,8 @@ import (
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
-// HeaderDecision is on every record of a topic of decisions: "retried",
-// "dropped", or "claim".
+// HeaderDecision is on every record of a topic of decisions: a [State].
 const HeaderDecision = "mr-decision"
-
-// claim is what a decider writes first. When it reads its own claim, it has read
-// every decision before.
-const claim = "claim"
 
 // OfDecisions reports whether a topic holds decisions on dead letters.
 func OfDecisions(topic string) bool {
@@ -84,16 +79,13 @@ func (d Decisions) About(partition int32, offset int64) (Decision, bool) {
 // add takes in a record of the topic. Runs never overlap, as only open letters
 // are decided on.
 func (d Decisions) add(r *broker.Record) error {
-	what := string(r.Header(HeaderDecision))
-	if what == claim {
-		return nil
-	}
+	what := State(r.Header(HeaderDecision))
 	var value decision
-	if err := json.Unmarshal(r.Value, &value); err != nil || what != string(Retried) && what != string(Dropped) {
+	if err := json.Unmarshal(r.Value, &value); err != nil || what != Retried && what != Dropped {
 		return fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: let no one else write to this topic", r.Topic, r.Partition, r.Offset)
 	}
 	for _, l := range value.Letters {
-		d[l.Partition] = append(d[l.Partition], decided{l, Decision{State(what), r.Time.UTC(), r.Topic, r.Offset}})
+		d[l.Partition] = append(d[l.Partition], decided{l, Decision{what, r.Time.UTC(), r.Topic, r.Offset}})
 	}
 	return nil
 }
@@ -127,9 +119,6 @@ func (o *Office) Decisions(ctx context.Context, service string) (Decisions, erro
 // offset comes there after all letters before an offset here.
 func Relocate(r *broker.Record, after func(partition int32, offset int64) (int64, error)) (broker.Record, error) {
 	made := *r
-	if string(r.Header(HeaderDecision)) == claim {
-		return made, nil
-	}
 	var value decision
 	if err := json.Unmarshal(r.Value, &value); err != nil {
 		return made, fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: %w", r.Topic, r.Partition, r.Offset, err)

@@ -119,7 +119,6 @@ func TestDecisionsOnDeadLettersStayTheirs(t *testing.T) {
 		return broker.Record{Topic: "tagger.dead.decisions", Value: []byte(value), Headers: []broker.Header{header("mr-decision", "%s", what)}}
 	}
 	publish(t, here,
-		decision("claim", "ABC"),
 		decision("retried", `{"letters":[{"partition":2,"first":1,"last":3},{"partition":0,"first":4,"last":4}]}`),
 		decision("dropped", `{"letters":[{"partition":2,"first":5,"last":6}]}`))
 	state := func(b broker.Broker) string {
