@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/internal/dead"
 	kafkaserver "github.com/millrace-ml/millrace/internal/servers/kafka"
@@ -50,7 +48,6 @@ func TestCommandsOnEveryBroker(t *testing.T) {
 				{"dead letters are tried again and dropped", retryAndDrop},
 				{"explain", explain},
 				{"seek", seek},
-				{"a decision behind an open transaction", decideBehindTransaction},
 				{"a killed retry", killedRetry},
 			} {
 				began := time.Now()
@@ -360,38 +357,6 @@ func seek(b *onBroker) {
 		b.want("lag after a seek to "+c.to, b.group("test.sentiment").Lag, c.lag)
 	}
 	b.must("seek", "test.sentiment", "--to", "end", "--yes")
-}
-
-// On Kafka, what a killed process left open hides what was settled after it. What
-// was decided meanwhile is not decided again. (The pipeline is stopped.)
-func decideBehindTransaction(b *onBroker) {
-	seeds, kafka := strings.CutPrefix(b.url, "kafka://")
-	if !kafka {
-		return
-	}
-	b.describe("text")
-	b.serve()
-	must(b.T, `{"id":"E","body":"?"}`, b.target([]string{"publish", "tickets", "--key", "id"})...)
-	b.records("sentiment.dead", 4) // B, C, B again, E
-	b.stop()
-	b.describe("body")
-
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds), kgo.TransactionalID("killed"), kgo.TransactionTimeout(5*time.Second))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer cl.Close()
-	if err := cl.BeginTransaction(); err != nil {
-		b.Fatal(err)
-	}
-	open := &kgo.Record{Topic: "sentiment.dead.decisions", Value: []byte("never committed")}
-	if err := cl.ProduceSync(b.Context(), open).FirstErr(); err != nil {
-		b.Fatal(err)
-	}
-	var dropped, retried []dead.Done
-	b.into(&dropped, "dead", "drop", "sentiment", "--yes")
-	b.into(&retried, "dead", "retry", "sentiment", "--yes")
-	b.want("dropped and retried", fmt.Sprint(dropped, retried), "[{sentiment 1 0 0 0}] []")
 }
 
 // A retry that is killed and repeated tries each letter once.
