@@ -25,8 +25,9 @@ done
 
 step "lint" make -s lint
 step "no cgo" env CGO_ENABLED=0 go build ./...
-step "tests" go test -race -timeout 12m $(go list ./... | grep -v /internal/crash)
+step "tests" go test -race -timeout 12m $(go list ./... | grep -v -e /internal/crash -e /internal/parity)
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
+step "parity" go test -count=1 -timeout 10m ./internal/parity
 step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/crash -run OnKafka
