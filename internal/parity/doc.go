@@ -7,5 +7,6 @@
 //
 // With MILLRACE_PARITY_CSV the messages are the rows of that CSV file, which has
 // a column text; with MILLRACE_LONG they are all messages of the example;
-// otherwise they are 500 of those.
+// otherwise they are 500 of those. scripts/check.sh runs them without the race
+// detector, as several processes with real models take minutes with it.
 package parity
