@@ -52,6 +52,7 @@ var catches = []struct {
 	{"Groups/read independently of each other", memory.GroupsShared, ""},
 	{"Groups/are named while they have members or positions", memory.GroupsOnlyActive, "is not named"},
 	{"Lag/is true at each step", memory.LagStands, "after a settle"},
+	{"Lag/counts partitions that the group has no position in", memory.LagOfPositionsOnly, "the lag is 0 while 3 records are left"},
 	{"Lag/names the members", memory.LagWithoutMembers, "Lag names \"\""},
 	{"Lag/is zero after everything is settled downstream", memory.LagCountsMarkers, "lag is 0"},
 	{"Seek/moves to start, end, offset and time", memory.SeekIgnored, "after a seek to start"},

@@ -20,6 +20,7 @@ func groupProperties() []property {
 		{name: "Groups/read independently of each other", check: groupsIndependent},
 		{name: "Groups/are named while they have members or positions", check: groupsNamed},
 		{name: "Lag/is true at each step", check: lagTrue},
+		{name: "Lag/counts partitions that the group has no position in", check: lagWithoutPosition},
 		{name: "Lag/names the members", check: lagNamesMembers},
 		{name: "Lag/is zero after everything is settled downstream", check: lagDownstream},
 	}
@@ -201,6 +202,24 @@ func lagTrue(s *suite) {
 		}
 		return err
 	})
+}
+
+// A group has positions in some partitions only when one was moved, and, on some
+// brokers, while its first members join. It takes the others from the start.
+func lagWithoutPosition(s *suite) {
+	topic, group := s.create("tickets", 2), s.name("g")
+	s.publish(sequence(topic, 1, "v", 3)...)
+	s.do("seek one partition of a new group", func(ctx context.Context) error {
+		return s.client.Seek(ctx, group, topic, broker.Start(), broker.Position{})
+	})
+	if lag := s.totalLag(group, topic); lag != 3 {
+		s.Errorf("the lag is %d while 3 records are left, in a partition without a position", lag)
+	}
+	m := s.join(group, broker.Start(), topic)
+	m.pollAll(3)
+	if lag := s.totalLag(group, topic); lag != 0 {
+		s.Errorf("the lag is %d after everything was taken", lag)
+	}
 }
 
 func lagNamesMembers(s *suite) {

@@ -272,12 +272,13 @@ func (b *Broker) Lag(ctx context.Context, name string) ([]broker.Lag, error) {
 	defer g.mu.Unlock()
 	var lags []broker.Lag
 	for _, t := range topics {
-		for i, at := range g.positions[t.id] {
-			if at < 0 {
-				continue
-			}
+		positions := g.positions[t.id]
+		if !slices.ContainsFunc(positions, func(at int64) bool { return at >= 0 }) {
+			continue
+		}
+		for i, at := range positions {
 			ends := t.partitions[i].ends()
-			at = max(at, ends.Start)
+			at = max(at, ends.Start) // the start where it has none, too
 			lag := broker.Lag{Topic: t.name, Partition: int32(i), Position: at, End: ends.End, Lag: max(0, ends.End-at)}
 			if slices.Contains(g.topics, t) && g.owner[i] != nil {
 				lag.Member = g.owner[i].name

@@ -155,6 +155,9 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.addStarts(ctx, positions, topics, all); err != nil {
+		return nil, err
+	}
 	members, err := b.owners(ctx, group)
 	if err != nil {
 		return nil, err
@@ -185,6 +188,28 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 		count(&lags[i], tails[i])
 	}
 	return lags, nil
+}
+
+// addStarts gives the group a position in the partitions of its topics where it
+// has none yet: its first members come to their partitions one by one.
+func (b *Broker) addStarts(ctx context.Context, positions map[broker.TopicPartition]position, topics []string, all map[string][]int64) error {
+	for _, topic := range topics {
+		var starts []int64
+		for p := range all[topic] {
+			at := broker.TopicPartition{Topic: topic, Partition: int32(p)}
+			if _, ok := positions[at]; ok {
+				continue
+			}
+			if starts == nil {
+				var err error
+				if starts, err = b.resolve(ctx, topic, broker.Start()); err != nil {
+					return err
+				}
+			}
+			positions[at] = position{offset: starts[p]}
+		}
+	}
+	return nil
 }
 
 // lookAhead reads on in each tail until it has a record or the end.

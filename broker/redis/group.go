@@ -227,16 +227,18 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 	if err != nil {
 		return nil, err
 	}
+	topics, err := b.find(ctx, state.topics()...)
+	if err != nil {
+		return nil, err
+	}
 	var fields, streams []string
 	var lags []broker.Lag
-	for field := range state.hash {
-		topic, partition, ok := parsePositionField(field)
-		if !ok {
-			continue
+	for _, t := range topics {
+		for p, stream := range t.streams {
+			fields = append(fields, positionField(t.name, int32(p)))
+			streams = append(streams, stream)
+			lags = append(lags, broker.Lag{Topic: t.name, Partition: int32(p), Member: state.owner(t.name, int32(p))})
 		}
-		fields = append(fields, field)
-		streams = append(streams, b.keys.stream(topic, partition))
-		lags = append(lags, broker.Lag{Topic: topic, Partition: partition, Member: state.owner(topic, partition)})
 	}
 	values, ends, err := b.endsOf(ctx, group, fields, streams)
 	if err != nil {
@@ -244,7 +246,7 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 	}
 	for i := range lags {
 		text, _ := values[i].(string)
-		if text == "" {
+		if text == "" { // it has none in this partition
 			text = "0-0 0"
 		}
 		p, err := parsePosition(text)
@@ -290,6 +292,17 @@ func (e streamEnds) offsetAfter(last id) int64 {
 type groupState struct {
 	hash map[string]string
 	now  time.Time
+}
+
+// topics names those that the group has positions in.
+func (s groupState) topics() []string {
+	var names []string
+	for field := range s.hash {
+		if topic, _, ok := parsePositionField(field); ok && !slices.Contains(names, topic) {
+			names = append(names, topic)
+		}
+	}
+	return names
 }
 
 func (b *Broker) groupState(ctx context.Context, group string) (s groupState, err error) {

@@ -49,6 +49,7 @@ const (
 	JoinResetsPositions Fault = "Join moves positions that exist"
 	GroupsOnlyActive    Fault = "Groups leaves groups without members out"
 	LagStands           Fault = "lag does not fall"
+	LagOfPositionsOnly  Fault = "Lag leaves out partitions without a position"
 	LagWithoutMembers   Fault = "Lag names no members"
 	LagCountsMarkers    Fault = "lag counts what is no record, such as a transaction's marker"
 	SeeksActiveGroup    Fault = "Seek moves an active group"

@@ -242,6 +242,9 @@ func (b *Broker) Lag(_ context.Context, name string) ([]broker.Lag, error) {
 	var lags []broker.Lag
 	for _, topic := range sortedKeys(g.positions) {
 		for p, position := range g.positions[topic] {
+			if position == 0 && b.broken(LagOfPositionsOnly) {
+				continue
+			}
 			end := int64(len(b.topics[topic].logs[p]))
 			lag := broker.Lag{Topic: topic, Partition: int32(p), Position: position, End: end, Lag: end - position}
 			if b.broken(LagStands) {
