@@ -52,7 +52,7 @@ CRASH_ON_kafka := OnKafka
 
 .PHONY: outage
 outage: ## Take Redis and Kafka away for FOR (10m) under load; measure memory and how soon work resumes
-	MILLRACE_OUTAGE=$${FOR:-10m} $(GO) test ./internal/crash -run TestOutage -count=1 -v -timeout 0
+	MILLRACE_OUTAGE=$${FOR:-10m} $(GO) test ./internal/crash -run TestOutage -parallel 4 -count=1 -v -timeout 0
 
 .PHONY: kafka
 kafka: ## Run the long form of the Kafka driver's tests

@@ -31,7 +31,7 @@ step "parity" go test -count=1 -timeout 10m ./internal/parity
 step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/crash -run OnKafka
-step "outages" go test -count=1 -timeout 10m ./internal/crash -run Outage
+step "outages" go test -count=1 -timeout 10m ./internal/crash -run Outage -parallel 4
 step "vulnerabilities" make -s vuln
 
 echo

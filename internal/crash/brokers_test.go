@@ -88,5 +88,5 @@ type kafkaNode struct {
 
 func (n kafkaNode) Name() string                { return n.name }
 func (n kafkaNode) Start() error                { return n.Launch() }
-func (n kafkaNode) Ready(context.Context) error { return n.cluster.WaitReady(time.Minute) }
+func (n kafkaNode) Ready(context.Context) error { return n.cluster.WaitReady(3 * time.Minute) }
 func (n kafkaNode) Kill() error                 { n.Node.Kill(); return nil }
