@@ -54,7 +54,9 @@ type Result struct {
 	Products []int     // indexes into the catalogue, ascending, each once
 }
 
-// SameProduct tells whether two texts name a product in common.
+// SameProduct tells whether two texts name a product in common, in whatever
+// spelling. Both results must be of the same catalogue. Texts that name no
+// product, or only a family such as "robovac", have none in common.
 func SameProduct(a, b *Result) bool {
 	for _, p := range a.Products {
 		if slices.Contains(b.Products, p) {
