@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command train-text makes the weights of the text models that come with
-// Millrace, and measures them by cross-validation.
+// Millrace, and measures them by cross-validation and from writer to writer.
 //
 //	go run ./scripts/train-text              measure
 //	go run ./scripts/train-text -write       measure and write the weights
@@ -34,6 +34,7 @@ type message struct {
 	Text      string
 	Sentiment string
 	Class     string
+	writer    string // the file's name: each is by another
 	group     string
 }
 
@@ -114,6 +115,7 @@ func readMessages(folder string) ([]message, error) {
 			if err := json.Unmarshal(line, &m); err != nil {
 				return nil, fmt.Errorf("%s, line %d: %w", path, n+1, err)
 			}
+			m.writer = filepath.Base(path)
 			messages = append(messages, m)
 		}
 	}
@@ -121,19 +123,24 @@ func readMessages(folder string) ([]message, error) {
 }
 
 func trainSentiment(ctx context.Context, messages, composed []message, write bool) error {
-	var examples []sentiment.Example
-	for _, m := range messages {
-		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Group: m.group})
-	}
-	for _, m := range composed {
-		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Weight: composedWeight, Auxiliary: true})
-	}
+	examples := sentimentExamples(messages, composed)
 	o, t := sentiment.Options()
 	labels, held, err := sentiment.CrossValidate(ctx, examples, o, t)
 	if err != nil {
 		return err
 	}
 	report("sentiment", labels, held)
+	bare := t
+	bare.Folds = -1
+	if err := measureTransfer("sentiment", messages, func(learn, test []message) (metrics.Report, error) {
+		m, err := sentiment.Train(ctx, sentimentExamples(learn, composed), o, bare)
+		if err != nil {
+			return metrics.Report{}, err
+		}
+		return m.Evaluate(sentimentExamples(test, nil)), nil
+	}); err != nil {
+		return err
+	}
 	if !write {
 		return nil
 	}
@@ -144,20 +151,35 @@ func trainSentiment(ctx context.Context, messages, composed []message, write boo
 	return save("text/sentiment/english.bin", m.Save)
 }
 
-func trainClassifier(ctx context.Context, messages, composed []message, write bool) error {
-	var examples []classifier.Example
+func sentimentExamples(messages, composed []message) (examples []sentiment.Example) {
 	for _, m := range messages {
-		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Group: m.group})
+		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Group: m.group})
 	}
 	for _, m := range composed {
-		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Weight: composedWeight, Auxiliary: true})
+		examples = append(examples, sentiment.Example{Text: m.Text, Label: m.Sentiment, Weight: composedWeight, Auxiliary: true})
 	}
+	return examples
+}
+
+func trainClassifier(ctx context.Context, messages, composed []message, write bool) error {
+	examples := classifierExamples(messages, composed)
 	o, t := classifier.Options()
 	labels, held, err := classifier.CrossValidate(ctx, examples, o, t)
 	if err != nil {
 		return err
 	}
 	report("class", labels, held)
+	bare := t
+	bare.Folds = -1
+	if err := measureTransfer("class", messages, func(learn, test []message) (metrics.Report, error) {
+		m, err := classifier.Train(ctx, classifierExamples(learn, composed), o, bare)
+		if err != nil {
+			return metrics.Report{}, err
+		}
+		return m.Evaluate(classifierExamples(test, nil)), nil
+	}); err != nil {
+		return err
+	}
 	if !write {
 		return nil
 	}
@@ -166,6 +188,16 @@ func trainClassifier(ctx context.Context, messages, composed []message, write bo
 		return err
 	}
 	return save("text/classifier/english.bin", m.Save)
+}
+
+func classifierExamples(messages, composed []message) (examples []classifier.Example) {
+	for _, m := range messages {
+		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Group: m.group})
+	}
+	for _, m := range composed {
+		examples = append(examples, classifier.Example{Tagged: classifier.Tag(m.Text), Label: m.Class, Weight: composedWeight, Auxiliary: true})
+	}
+	return examples
 }
 
 // report prints what the held-out predictions measure. The temperature is that

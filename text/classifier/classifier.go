@@ -4,10 +4,10 @@
 // it, what a customer wants of a support desk; with weights of your own, any set
 // of labels.
 //
-// The one idea: which words a text has, how they are built, which parts of
-// speech they are, and what the whole is about (the sentence embedding) are four
-// views of one text, and one linear model weighs them (packages linear, tagger
-// and embed).
+// The one idea: which words a text has, how they and the text are built, which
+// parts of speech they are, and what the whole is about (the sentence embedding)
+// are views of one text, and one linear model weighs them (packages linear,
+// tagger and embed).
 //
 // Method, training data, licences, measured quality and limits are in
 // docs/models/classifier.md.

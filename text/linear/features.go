@@ -28,6 +28,8 @@ type Options struct {
 	WordWeight  float64 `json:"word_weight"`
 	CharWeight  float64 `json:"char_weight"`
 	NamedWeight float64 `json:"named_weight"`
+	// ShapeWeight is that of how the text is built: its length and its marks.
+	ShapeWeight float64 `json:"shape_weight"`
 	// Dense is the length of the dense vector.
 	Dense       int     `json:"dense"`
 	DenseWeight float64 `json:"dense_weight"`
@@ -39,7 +41,7 @@ func DefaultOptions() Options {
 		Buckets: 1 << 17,
 		Words:   2,
 		CharMin: 3, CharMax: 5,
-		WordWeight: 1, CharWeight: 1, NamedWeight: 0.5,
+		WordWeight: 1, CharWeight: 1, NamedWeight: 0.5, ShapeWeight: 0.5,
 	}
 }
 
@@ -60,7 +62,7 @@ func (o Options) check() error {
 	case o.Dense < 0 || o.Dense > maxDense:
 		return errors.New("linear: Dense must be from 0 to 16384")
 	}
-	for _, w := range []float64{o.WordWeight, o.CharWeight, o.NamedWeight, o.DenseWeight} {
+	for _, w := range []float64{o.WordWeight, o.CharWeight, o.NamedWeight, o.ShapeWeight, o.DenseWeight} {
 		if !(w >= 0 && w <= 1e6) {
 			return errors.New("linear: weights must be from 0 to 1e6")
 		}
@@ -73,6 +75,7 @@ const (
 	words = iota
 	chars
 	named
+	shapes
 	kinds
 )
 
@@ -126,7 +129,7 @@ func (v *Vector) weight(kind int, o Options) float32 {
 	if n == 0 {
 		return 0
 	}
-	w := [kinds]float64{o.WordWeight, o.CharWeight, o.NamedWeight}[kind]
+	w := [kinds]float64{o.WordWeight, o.CharWeight, o.NamedWeight, o.ShapeWeight}[kind]
 	return float32(w / math.Sqrt(float64(n)))
 }
 
@@ -158,6 +161,9 @@ func (v *Vector) AddText(o *Options, text string) {
 		r.rune(char)
 	}
 	r.endWord()
+	if o.ShapeWeight > 0 {
+		r.shape.addTo(v, o)
+	}
 }
 
 // reader is the state of one pass over a text.
@@ -170,6 +176,7 @@ type reader struct {
 	history [maxNgram]uint32
 	seen    int
 	negated int // words that the last negation still covers
+	shape   shape
 }
 
 // maxWord is what is read of a word; the rest of it is ignored.
@@ -178,17 +185,22 @@ const maxWord = 40
 func (r *reader) ascii(c byte) {
 	switch {
 	case 'a' <= c && c <= 'z':
+		r.shape.letter(c)
 		r.add(c)
 	case 'A' <= c && c <= 'Z':
+		r.shape.letter(c)
 		r.add(c + 'a' - 'A')
 	case '0' <= c && c <= '9':
+		r.shape.digits++
 		r.add('0')
 	case c == '\'':
 		// "don't" and "dont" are one word.
 	case c <= ' ':
 		r.endWord()
+		r.shape.mark(c)
 	default:
 		r.endWord()
+		r.shape.mark(c)
 		r.symbol(uint32(c))
 	}
 }
@@ -232,6 +244,7 @@ func (r *reader) endWord() {
 	if r.len == 0 {
 		return
 	}
+	r.shape.endWord()
 	if r.o.Words > 0 {
 		r.addWords()
 	}
@@ -315,6 +328,7 @@ const (
 	namedSeed   uint32 = 0xc2b2ae35
 	symbolSeed  uint32 = 0x27d4eb2f
 	negatedSeed uint32 = 0x165667b1
+	shapeSeed   uint32 = 0x9e3779b1
 )
 
 func step(hash uint32, c byte) uint32 { return (hash ^ uint32(c)) * prime }

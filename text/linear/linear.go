@@ -11,7 +11,8 @@
 // # Method
 //
 // Features are word n-grams, character n-grams within words (robust against
-// typos), words under a negation, whatever names the caller adds (such as
+// typos), words under a negation, how the text is built (its length, its
+// sentences and its marks), whatever names the caller adds (such as
 // part-of-speech tags), and a dense vector (such as a sentence embedding); see
 // [Options]. Features are hashed into the table (Weinberger et al., "Feature
 // Hashing for Large Scale Multitask Learning", 2009). Multinomial logistic

@@ -143,7 +143,37 @@ func TestNegationMakesFeaturesOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestFeaturesFoldWhatCustomersVary(t *testing.T) {
+func TestTheShapeTellsHowATextIsBuilt(t *testing.T) {
+	o := linear.Options{Buckets: 1 << 16, ShapeWeight: 1}
+	for _, same := range [][2]string{
+		{"where is my parcel?", "what is the price?"},
+		{"It broke on 12 May.", "I saw no 99 men."},
+		{"Hello. It works.", "Thanks. My mop..."},
+	} {
+		if !vector(o, same[0]).Equal(vector(o, same[1])) {
+			t.Errorf("%q and %q are built alike, but have other features", same[0], same[1])
+		}
+	}
+	for _, other := range [][2]string{
+		{"it works", "it works!"},
+		{"it works!", "it works!!"},
+		{"it works.", "it works?"},
+		{"it works. it is good.", "it works, it is good."},
+		{"it works again", "it WORKS again"},
+		{"it works again", "It works again"},
+		{"so quiet", "so \"quiet\""},
+		{"order 123", "order 12345"},
+		{"it works", "it works again now that we have cleaned it"},
+	} {
+		if vector(o, other[0]).Equal(vector(o, other[1])) {
+			t.Errorf("%q and %q are built differently, but have the same features", other[0], other[1])
+		}
+	}
+}
+
+func TestWordsFoldWhatCustomersVary(t *testing.T) {
+	small := small
+	small.ShapeWeight = 0
 	for _, same := range [][2]string{
 		{"DON'T", "don’t"}, {"dont", "don't"}, {"order 123", "order 987"}, {"ÜBER", "über"}, {"a  b\n", "a b"},
 	} {

@@ -3,9 +3,10 @@
 // Package sentiment tells whether a customer's message is negative, neutral or
 // positive.
 //
-// The one idea: the words and their negations say most of it, and the sentence
-// embedding says what words that were never seen in training are like, so one
-// linear model reads both (packages linear and embed).
+// The one idea: the words and their negations say most of it, how the text is
+// built says some of it, and the sentence embedding says what words that were
+// never seen in training are like, so one linear model reads them all (packages
+// linear and embed).
 //
 // Method, training data, licences, measured quality and limits are in
 // docs/models/sentiment.md.
@@ -108,6 +109,7 @@ func Options() (linear.Options, linear.Training) {
 	o.Negation = true
 	o.Dense = embed.Default().Dim()
 	o.DenseWeight = 2
+	o.ShapeWeight = 1
 	return o, linear.Training{Epochs: 20, Rate: 0.05, Balance: 0.5, L2: 1e-4}
 }
 
