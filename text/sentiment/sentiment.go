@@ -109,7 +109,6 @@ func Options() (linear.Options, linear.Training) {
 	o.Negation = true
 	o.Dense = embed.Default().Dim()
 	o.DenseWeight = 2
-	o.ShapeWeight = 1
 	return o, linear.Training{Epochs: 20, Rate: 0.05, Balance: 0.5, L2: 1e-4}
 }
 
