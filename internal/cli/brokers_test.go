@@ -5,7 +5,6 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,15 +62,7 @@ func TestCommandsOnEveryBroker(t *testing.T) {
 
 func startKafka(t *testing.T) string {
 	t.Helper()
-	c, err := kafkaserver.Start(kafkaserver.Options{})
-	if errors.Is(err, kafkaserver.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Stop)
-	return c.URL()
+	return kafkaserver.ForTest(t, kafkaserver.Options{}).URL()
 }
 
 // onBroker is a pipeline on a broker, and millrace run beside the test.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,12 +50,7 @@ var (
 func onKafka(t *testing.T) string {
 	t.Helper()
 	start.Do(func() { cluster, failure = kafka.Start(kafka.Options{}) })
-	if errors.Is(failure, kafka.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(failure)
-	}
-	if failure != nil {
-		t.Fatal(failure)
-	}
+	kafka.Require(t, failure)
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Addrs()))
 	if err != nil {
 		t.Fatal(err)
