@@ -46,6 +46,9 @@ func parseURL(text string) (address, error) {
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	rest, db, _ := strings.Cut(rest, "/")
+	if strings.Contains(db+query, "@") { // it may be the rest of a password
+		return address{}, errors.New("write / and ? in the user name or the password as %2F and %3F, and @ in a parameter as %40")
+	}
 	a := address{namespace: DefaultNamespace}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		if err := a.setUser(rest[:i]); err != nil {
@@ -102,10 +105,14 @@ func (a *address) setHosts(list string) error {
 		if host == "" {
 			return errors.New("the host is missing: write redis://host:port")
 		}
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), "6379")
+		name, port, err := net.SplitHostPort(host)
+		if err != nil {
+			name, port = strings.Trim(host, "[]"), "6379"
 		}
-		a.hosts = append(a.hosts, host)
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil { // it may be a password
+			return errors.New("a host's port is not a number: write redis://host:port, and a password as redis://:password@host:port")
+		}
+		a.hosts = append(a.hosts, net.JoinHostPort(name, port))
 	}
 	a.cluster = len(a.hosts) > 1
 	return nil

@@ -68,6 +68,9 @@ func TestABadURLIsAnErrorWithoutTheSecret(t *testing.T) {
 		"rediss://:hunter2@a?cert=a":               "go together",
 		"redis://:hunter2@a?namespace=a/b":         "namespace",
 		"redis://:hunter2@a?takeover=2":            "such as 2s",
+		"redis://ann:hunter2":                      "port is not a number",
+		"redis://:12/hunter2@localhost":            "%2F",
+		"redis://:12?hunter2@localhost":            "%3F",
 	} {
 		_, err := Open(context.Background(), url, Options{Logger: quiet})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
