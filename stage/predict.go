@@ -38,17 +38,25 @@ type predictor struct {
 
 // run fills out for every item. It returns an error only when ctx ends.
 func (p *predictor) run(ctx context.Context) error {
-	if len(p.items) == 0 {
-		return nil
+	// Letters that are tried again may be more than the model takes at once.
+	for from, most := 0, p.s.c.Batch.Records; from < len(p.items); from += most {
+		if err := p.answer(ctx, from, min(from+most, len(p.items))); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// answer fills out for the items in [from, to).
+func (p *predictor) answer(ctx context.Context, from, to int) error {
 	// The common case has no failure and needs no list of what is left.
-	all, err := p.call(ctx, p.items)
+	all, err := p.call(ctx, p.items[from:to])
 	if err == nil {
 		p.calls++
 		var left []int
-		for i := range all {
-			if again := p.take(i, all[i]); again {
-				left = append(left, i)
+		for n := range all {
+			if again := p.take(from+n, all[n]); again {
+				left = append(left, from+n)
 			}
 		}
 		return p.again(ctx, left, nil, 1)
@@ -56,10 +64,10 @@ func (p *predictor) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	left := make([]int, len(p.items))
-	for i := range left {
-		left[i] = i
-		p.out[i].attempts++
+	left := make([]int, to-from)
+	for n := range left {
+		left[n] = from + n
+		p.out[from+n].attempts++
 	}
 	p.calls++
 	return p.again(ctx, left, err, 1)

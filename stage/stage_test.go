@@ -496,6 +496,31 @@ func TestALetterGivesBackTheRecordAsItCame(t *testing.T) {
 	}
 }
 
+func TestAModelGetsNoMoreLettersAtOnceThanItTakesRecords(t *testing.T) {
+	b := newBench(t)
+	var calls []int
+	m := predict(func(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+		calls = append(calls, len(items))
+		return upper.Predict(ctx, items)
+	})
+	svc := stage.New(b.b, stage.Config{Service: "svc", To: "out", Dead: "svc.dead", Model: m, Batch: broker.Want{Records: 2}})
+	letters := make([]stage.Letter, 5)
+	for i := range letters {
+		letters[i] = stage.Letter{Service: "svc", Record: broker.Record{Topic: "in", Offset: int64(i), Value: []byte{byte('a' + i)}}}
+	}
+	var settled [][]string
+	_, err := svc.Retry(t.Context(), letters, func(made []broker.Record) error {
+		settled = append(settled, values(made))
+		return nil
+	})
+	if want := [][]string{{"A", "B", "C", "D", "E"}}; err != nil || !reflect.DeepEqual(settled, want) {
+		t.Errorf("settled %v (%v), want %v", settled, err, want)
+	}
+	if !slices.Equal(calls, []int{2, 2, 1}) {
+		t.Errorf("the model was called with %v letters", calls)
+	}
+}
+
 // An answer that the broker refuses as too large is a failure like any other.
 func TestATriedLetterWhoseAnswerIsTooLargeIsALetterAgain(t *testing.T) {
 	b := newBench(t)
