@@ -8,7 +8,7 @@
 // the answer that the decision gave. Who decides is the member of a consumer
 // group with one partition, so there is one at a time, and whoever was taken for
 // dead is fenced. So each letter is tried again or dropped once, whatever is
-// killed and however often the command is repeated (see docs/adr/0011).
+// killed and however often the command is repeated (see docs/adr/0013).
 package dead
 
 import (
