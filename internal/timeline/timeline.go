@@ -48,6 +48,10 @@ type Event struct {
 
 const deadLetter = "dead letter"
 
+// maxDescent bounds how many gathers a record may have come through: clients of
+// the broker can write headers that name each other in a circle.
+const maxDescent = 100
+
 // maxSources bounds the sources that a key may have, newest first.
 const maxSources = 100
 
@@ -155,18 +159,22 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 // sourceOf returns the record at a place, or the one that it descends from. It
 // returns nil when there is none: what looked like a place may be a key.
 func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Record {
-	r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
-	if err != nil || r == nil || r.Offset != s.Offset {
-		return nil
+	for range maxDescent {
+		r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
+		if err != nil || r == nil || r.Offset != s.Offset {
+			return nil
+		}
+		of := r.Header(gather.HeaderOf)
+		if of == nil {
+			of = r.Header(lineage.ID)
+		}
+		path, err := lineage.Parse(string(of))
+		if err != nil || path.Source == s {
+			return r
+		}
+		s = path.Source
 	}
-	of := r.Header(gather.HeaderOf)
-	if of == nil {
-		of = r.Header(lineage.ID)
-	}
-	if path, err := lineage.Parse(string(of)); err == nil && path.Source != s {
-		return sourceOf(ctx, b, path.Source)
-	}
-	return r
+	return nil
 }
 
 // isSource reports whether a record descends from no other.

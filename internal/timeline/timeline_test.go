@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/internal/timeline"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -176,4 +177,24 @@ func same(got, want []string) bool {
 		}
 	}
 	return true
+}
+
+// Nobody but services should write such headers, but any client of the broker can.
+func TestRecordsThatDescendFromEachOtherEndTheSearch(t *testing.T) {
+	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.CreateTopics(t.Context(), broker.Topic{Name: "t", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"t/0/1/svc", "t/0/0/svc"} {
+		if err := b.Publish(t.Context(), broker.Record{Topic: "t", Headers: []broker.Header{{Key: lineage.ID, Value: []byte(of)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events, err := timeline.Of(t.Context(), b, "t/0/0", broker.Start()); err != nil || len(events) > 0 {
+		t.Errorf("it tells %v, %v", events, err)
+	}
 }
