@@ -87,7 +87,7 @@ belong to the machine and what else it does.
 
 With --broker the settle loop is measured on a Kafka or Redis server, against a
 loop written directly with its client. It keeps to topics of its own, whose
-names begin with "bench".`,
+names begin with "bench"; on Kafka they stay.`,
 		Example: `  millrace bench
   millrace bench models --input train.csv --for 20s
   millrace bench --broker redis://127.0.0.1:6379`,

@@ -176,7 +176,7 @@ func (c *console) openEnd(e end) (broker.Broker, error) {
 func copyFault(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return hinted(errors.New("interrupted: no positions were set"), "give the same command again to go on")
+		return hinted(errors.New("interrupted before every position was set"), "give the same command again to go on")
 	case errors.Is(err, transfer.ErrNothing):
 		return usage("millrace topics lists what a broker has", "%w: the source has none of the topics", err)
 	case errors.Is(err, transfer.ErrOccupied):
