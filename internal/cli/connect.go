@@ -268,22 +268,27 @@ func (t *target) completeTopics(onlySources bool) cobra.CompletionFunc {
 			}
 			return p.TopicNames(), cobra.ShellCompDirectiveNoFileComp
 		}
-		client := t.running()
-		if client == nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		topics, err := client.Topics(cmd.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
 		var names []cobra.Completion
-		for _, topic := range topics {
+		for _, topic := range t.runningTopics(cmd.Context()) {
 			if topic.Source || !onlySources {
 				names = append(names, topic.Name)
 			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// runningTopics are those of the target's process, or none if none runs.
+func (t *target) runningTopics(ctx context.Context) []gateway.Topic {
+	client := t.running()
+	if client == nil {
+		return nil
+	}
+	topics, err := client.Topics(ctx)
+	if err != nil {
+		return nil
+	}
+	return topics
 }
 
 // completeGroups completes the consumer groups of the process that runs.

@@ -192,16 +192,8 @@ func (t *target) completeDead(cmd *cobra.Command, _ []string, _ string) ([]cobra
 	if p, err := pipeline.Load(t.file); err == nil {
 		return p.Order(), cobra.ShellCompDirectiveNoFileComp
 	}
-	client := t.running()
-	if client == nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	topics, err := client.Topics(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
 	var names []cobra.Completion
-	for _, topic := range topics {
+	for _, topic := range t.runningTopics(cmd.Context()) {
 		if service, is := strings.CutSuffix(topic.Name, pipeline.DeadTopic("")); is {
 			names = append(names, service)
 		}
