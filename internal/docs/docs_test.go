@@ -2,7 +2,7 @@
 
 // Package docs checks that the documentation tells the truth: every shell block
 // of the README and the pages is run, every YAML block of a pipeline is linted,
-// and every link to a file leads somewhere.
+// every link to a file leads somewhere, and decisions are numbered and listed.
 package docs
 
 import (
