@@ -136,7 +136,7 @@ func (g *Gateway) admit(ctx context.Context, n int64) (release func(), err error
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, refuse(http.StatusServiceUnavailable, "try again later", "too many publish at once")
+		return nil, refuse(http.StatusServiceUnavailable, "try again later", "too many requests at once")
 	}
 	return func() { g.memory.Release(n) }, nil
 }

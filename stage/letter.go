@@ -111,8 +111,8 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 }
 
 // Retry predicts again on dead letters of this service, outside of its group and
-// with the same number of attempts, and hands settle what follows: for each
-// letter its answer, with the lineage that it would have had, or a new letter
+// with the same number of attempts, as many at once as a batch has records at
+// most, and hands settle what follows, all of it at once: for each letter its answer, with the lineage that it would have had, or a new letter
 // when the model fails again. The topic has the marker of the failure already
 // and gets no second one. Settle is called again, with less, when it refuses a
 // record ([broker.TooLargeError]); Retry returns its last error.
