@@ -190,8 +190,8 @@ func benchSettle(ctx context.Context, r *benchRun) ([]finding, error) {
 // onServer is what is measured on a Kafka or Redis server.
 func onServer(server string) ([]benchmark, error) {
 	u, err := url.Parse(server)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, usage("write kafka://host:port or redis://host:port", "--broker is not the address of a server without a password, which is all that the loop beside it can use")
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, usage("write kafka://host:port or redis://host:port", "--broker is not the address of a server without a password, database or parameters, which is all that the loop beside it can use")
 	}
 	limit, settle := "", (func(context.Context, *benchRun) (bench.SettleResult, error))(nil)
 	switch u.Scheme {

@@ -15,6 +15,8 @@ func TestBenchSaysWhatItCannotMeasureOnAServer(t *testing.T) {
 		"not a broker":     {[]string{"--broker", "http://127.0.0.1:80"}, "neither Kafka nor Redis"},
 		"no host":          {[]string{"--broker", "redis"}, "write kafka://host:port or redis://host:port"},
 		"a password":       {[]string{"--broker", "redis://:hunter2@127.0.0.1:1"}, "without a password"},
+		"a database":       {[]string{"--broker", "redis://127.0.0.1:1/3"}, "without a password, database"},
+		"parameters":       {[]string{"--broker", "kafka://127.0.0.1:1?tls=true"}, "database or parameters"},
 		"a whole pipeline": {[]string{"models", "--broker", "redis://127.0.0.1:1"}, "only settle"},
 		"nobody listens":   {[]string{"--broker", "redis://127.0.0.1:1"}, "127.0.0.1:1"},
 	} {
