@@ -141,7 +141,7 @@ func (c *console) printLetter(l gateway.DeadLetter) error {
 	line("failed", "%s, after %s", l.Time.Local().Format(time.DateTime), plural(l.Attempts, "attempt"))
 	line("error", "%s", l.Error)
 	line("record", "%s", l.Record)
-	line("key", "%s", l.Key)
+	line("key", "%s", l.Original.Key)
 	for _, h := range l.Original.Headers {
 		line("header", "%s: %s", h.Key, h.Value)
 	}

@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
@@ -43,7 +42,7 @@ type Letter struct {
 	State     State      `json:"state"`
 	Decided   *time.Time `json:"decided,omitempty"` // nil while it is open
 	Time      time.Time  `json:"time"`              // of the failure
-	Key       string     `json:"key,omitempty"`     // bytes that are not UTF-8 are replaced
+	Key       string     `json:"key,omitempty"`     // cut after 1 KiB; bytes that are not UTF-8 are replaced
 	Record    string     `json:"record"`            // where what failed stands: "tickets/3/1234"
 	Topic     string     `json:"topic"`
 	Partition int32      `json:"partition"`
@@ -124,7 +123,7 @@ func read(r *broker.Record, decided Decisions) (Letter, stage.Letter, error) {
 	}
 	out := Letter{
 		ID:      sourceOf(r).String(),
-		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: text(l.Record.Key),
+		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: keyText(l.Record.Key),
 		Record: sourceOf(&l.Record).String(),
 		Topic:  r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Model: l.Model, Attempts: l.Attempts, Error: l.Error,
@@ -140,9 +139,12 @@ func sourceOf(r *broker.Record) lineage.Source {
 	return lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 }
 
-func text(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
+// maxKey bounds the key of a listed letter, in bytes: listings are of many.
+const maxKey = 1024
+
+func keyText(key []byte) string {
+	if len(key) > maxKey {
+		return strings.ToValidUTF8(string(key[:maxKey]), "") + "…"
 	}
-	return strings.ToValidUTF8(string(b), "�")
+	return strings.ToValidUTF8(string(key), "\uFFFD")
 }

@@ -388,3 +388,19 @@ func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 	d.want("sizes", seen, map[string]int{"big": len(big), "small": len("says small")})
 	d.want("states", d.states(dead.Selection{}), "big retried, gone open, small retried")
 }
+
+// A key may be as large as a record; a listing of thousands may not.
+func TestALongKeyIsCutInListings(t *testing.T) {
+	long := strings.Repeat("k", 100_000)
+	d := newDesk(t, long)
+	list, err := d.office.List(t.Context(), dead.Selection{Key: long}, 10)
+	if err != nil || len(list.Letters) != 1 {
+		t.Fatalf("%d letters have the key (%v), want 1", len(list.Letters), err)
+	}
+	if n := len(list.Letters[0].Key); n > 2000 {
+		t.Errorf("its key is listed with %d bytes", n)
+	}
+	if _, letter, err := d.office.Find(t.Context(), list.Letters[0].ID); err != nil || string(letter.Record.Key) != long {
+		t.Errorf("the letter itself has a key of %d bytes (%v), want all of it", len(letter.Record.Key), err)
+	}
+}
