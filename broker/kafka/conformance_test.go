@@ -39,7 +39,7 @@ func node(t testing.TB) *servers.Cluster {
 func TestMain(m *testing.M) {
 	settings := map[string]string{"rapid.nofailfile": "true"}
 	if os.Getenv("MILLRACE_LONG") == "" {
-		settings["rapid.checks"] = "20" // every step of the model is several calls of a server
+		settings["rapid.checks"] = "10" // every step of the model is several calls of a server
 	}
 	for name, value := range settings {
 		if err := flag.Set(name, value); err != nil {

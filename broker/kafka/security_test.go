@@ -144,7 +144,9 @@ func TestEncryptionPasswordsAndRights(t *testing.T) {
 		}
 	})
 	t.Run("a client without TLS is told so", func(t *testing.T) {
-		_, err := Open(t.Context(), "kafka://desk:hunter2@"+s.cluster.Addrs(), conformanceOptions)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // a server that starts is waited for
+		defer cancel()
+		_, err := Open(ctx, "kafka://desk:hunter2@"+s.cluster.Addrs(), conformanceOptions)
 		if err == nil || !strings.Contains(err.Error(), "TLS") {
 			t.Errorf("open without TLS: %v", err)
 		}
