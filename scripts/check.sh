@@ -13,6 +13,17 @@ step() { # step NAME COMMAND…
 	echo "=== $name"
 	if "$@"; then echo "--- ok: $name ($((SECONDS - start)) s)"; else failed+=("$name"); echo "--- FAILED: $name ($((SECONDS - start)) s)"; fi
 }
+beside() { # beside COMMAND…: begin what mostly waits; collect waits for its end
+	log=$(mktemp)
+	"$@" >"$log" 2>&1 &
+	begun=$!
+}
+collect() {
+	local code=0
+	wait "$begun" || code=$?
+	cat "$log" && rm -f "$log"
+	return "$code"
+}
 need() { # need NAME COMMAND…: something that the tests want
 	local name=$1; shift
 	"$@" || { missing+=("$name"); [ -z "${CI:-}" ] || failed+=("set-up of $name"); }
@@ -23,15 +34,19 @@ for fetch in scripts/fetch-*.sh; do
 	[ -e "$fetch" ] && need "$(basename "$fetch" .sh | sed 's/fetch-//')" "$fetch"
 done
 
+# All but the race detector does without cgo, so that packages are compiled once.
+export CGO_ENABLED=0
 step "lint" make -s lint
-step "no cgo" env CGO_ENABLED=0 go build ./...
-step "tests" go test -race -timeout 12m $(go list ./... | grep -v -e /internal/crash -e /internal/parity)
+step "build" go build ./...
+# Four packages at once on two cores: some mostly wait for their servers.
+step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 12m $(go list ./... | grep -v -e /internal/crash -e /internal/parity)
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
+beside go test -count=1 -timeout 10m ./internal/crash -run Outage -parallel 4
 step "parity" go test -count=1 -timeout 10m ./internal/parity
 step "crash" go test -count=1 -timeout 5m ./internal/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/crash -run OnKafka
-step "outages" go test -count=1 -timeout 10m ./internal/crash -run Outage -parallel 4
+step "outages" collect
 step "vulnerabilities" make -s vuln
 
 echo
