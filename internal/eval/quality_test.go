@@ -64,6 +64,19 @@ func TestQualityOfTheChecklistOnMessagesHeldOut(t *testing.T) {
 	}.under(t, run(t, eval.Config{Model: "nearest", Data: messages(t), Folds: 4}))
 }
 
+// Nothing ever learned from these messages, by another writer.
+func TestQualityOnMessagesHeldOut(t *testing.T) {
+	heldOut := []string{deskFolder + "/heldout.jsonl"}
+	floors{eval.MacroF1: 0.78, eval.Accuracy: 0.80}.under(t, run(t, eval.Config{Model: "sentiment", Data: heldOut}))
+	floors{eval.MacroF1: 0.83, eval.Accuracy: 0.85}.under(t, run(t, eval.Config{Model: "classifier", Data: heldOut}))
+	floors{eval.ProductAccuracy: 0.98, eval.KeywordRecall: 0.91}.under(t, run(t, eval.Config{Model: "keywords", Data: heldOut}))
+	floors{
+		eval.RightFirst: 0.92,
+		eval.RightThree: 0.94,
+		eval.Abstains:   0.93,
+	}.under(t, run(t, eval.Config{Model: "nearest", Data: heldOut, Also: messages(t)}))
+}
+
 func TestQualityOfTheTaggerOnGoldenMessages(t *testing.T) {
 	c := eval.Config{Model: "tagger", Data: []string{"testdata/desk.conllu"}}
 	floors{eval.Accuracy: 0.95}.under(t, run(t, c))

@@ -82,7 +82,7 @@ func (s *Suite) trials() ([]trial, error) {
 	messages := func(model string) Config {
 		return Config{Model: model, Data: desk, Folds: 5, Also: s.Also, AlsoWeight: s.AlsoWeight}
 	}
-	return []trial{
+	trials := []trial{
 		{"EWT dev, words given", []string{ewtDev}, Config{Model: modelTagger}, []asked{{Accuracy, 0.95}, {speedOf, 500_000}}},
 		{"EWT dev, words given, plain", []string{ewtDev}, Config{Model: modelTagger, Plain: true, Speed: -1}, []asked{{Accuracy, 0.94}}},
 		{"EWT dev, raw text", []string{ewtDev}, Config{Model: modelTagger, Raw: true, Speed: -1}, []asked{{TagF1, 0}}},
@@ -98,7 +98,24 @@ func (s *Suite) trials() ([]trial, error) {
 			[]asked{{TopOne, 0.85}, {TopThree, 0.95}, {speedOf, 100_000}}},
 		{"messages, 5 folds", nil, Config{Model: modelNearest, Data: desk, Folds: 5},
 			[]asked{{RightFirst, 0.80}, {RightThree, 0.95}, {Abstains, 0.90}, {RankedFirst, 0.80}, {RankedThree, 0.95}, speed}},
-	}, nil
+	}
+	return append(trials, s.heldOut(desk)...), nil
+}
+
+// heldOut are the trials on messages that nothing ever learned from, if the
+// example has such: the models as they are in the program.
+func (s *Suite) heldOut(desk []string) []trial {
+	file := filepath.Join(s.Desk, "heldout.jsonl")
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	data, name := []string{file}, "messages held out"
+	return []trial{
+		{name, nil, Config{Model: modelSentiment, Data: data, Speed: -1}, []asked{{MacroF1, 0.78}, {Accuracy, 0}, {CalibrationError, 0}}},
+		{name, nil, Config{Model: modelClassifier, Data: data, Speed: -1}, []asked{{MacroF1, 0.80}, {Accuracy, 0}, {CalibrationError, 0}}},
+		{name, nil, Config{Model: modelKeywords, Data: data, Speed: -1}, []asked{{ProductAccuracy, 0.95}, {KeywordRecall, 0.85}}},
+		{name, nil, Config{Model: modelNearest, Data: data, Also: desk, Speed: -1}, []asked{{RightFirst, 0.80}, {RightThree, 0.95}, {Abstains, 0.90}}},
+	}
 }
 
 // Run measures everything, in the order of the table.
