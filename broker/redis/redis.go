@@ -5,6 +5,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,9 +129,15 @@ func (b *Broker) begin(ctx context.Context) error {
 		if err != nil {
 			last = err
 		}
+		if untrusted(err) {
+			cancel() // it will not be trusted the next time either
+		}
 		return info, err
 	})
 	if err != nil {
+		if untrusted(last) {
+			return fmt.Errorf("%w: name the authority that vouches for the server with ?ca=file", last)
+		}
 		if last != nil && errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("%w; is it running there?", last)
 		}
@@ -141,6 +148,11 @@ func (b *Broker) begin(ctx context.Context) error {
 	}
 	_, err = call(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.learn(ctx) })
 	return err
+}
+
+func untrusted(err error) bool {
+	var failed *tls.CertificateVerificationError
+	return errors.As(err, &failed)
 }
 
 var errLoading = errors.New("the server is loading its data")
