@@ -7,10 +7,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Severity says whether a problem keeps the pipeline from running.
@@ -31,7 +33,7 @@ type Problem struct {
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
 	Hint     string   `json:"hint,omitempty"`   // the likely fix
-	Source   string   `json:"source,omitempty"` // the line as it is in the file
+	Source   string   `json:"source,omitempty"` // the line as it is in the file, without the password of a URL
 }
 
 // String is "file:line:column: message; hint" on one line.
@@ -135,6 +137,24 @@ func (ps Problems) Print(w io.Writer, colour bool) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// passwordInURL finds it between its user and its host.
+var (
+	passwordInURL = regexp.MustCompile(`(://[^\s/@:]*:)(\S+)@`)
+	variable      = regexp.MustCompile(`^\$\{\w+\}$`)
+)
+
+// withoutPassword hides a URL's password behind as many stars, so that columns
+// stay where they are. A variable is no secret.
+func withoutPassword(line string) string {
+	return passwordInURL.ReplaceAllStringFunc(line, func(url string) string {
+		parts := passwordInURL.FindStringSubmatch(url)
+		if variable.MatchString(parts[2]) {
+			return url
+		}
+		return parts[1] + strings.Repeat("*", utf8.RuneCountInString(parts[2])) + "@"
+	})
 }
 
 // excerptWidth is how much of a long line is shown.

@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -96,5 +97,22 @@ func golden(t *testing.T, file string, got []byte) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s has changed; it is now:\n%s", file, got)
+	}
+}
+
+func TestAProblemDoesNotShowAPassword(t *testing.T) {
+	_, problems := Check("p.yaml", []byte("name: x\nbrokr: redis://ann:hunt@er2@host:6379\n"), nil, Known{})
+	var printed bytes.Buffer
+	if err := problems.Print(&printed, false); err != nil {
+		t.Fatal(err)
+	}
+	machine, err := json.Marshal(problems)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{printed.String(), string(machine)} {
+		if !strings.Contains(s, "redis://ann:********@host:6379") || strings.Contains(s, "hunt") {
+			t.Errorf("it shows %s", s)
+		}
 	}
 }

@@ -152,7 +152,7 @@ func (r *report) add(severity Severity, at spot, hint, message string) {
 	}
 	p := Problem{File: r.src.file, Line: at.line, Column: at.column, Severity: severity, Message: message, Hint: hint}
 	if at.line > 0 && at.line <= len(r.src.lines) {
-		p.Source = r.src.lines[at.line-1]
+		p.Source = withoutPassword(r.src.lines[at.line-1])
 	}
 	r.problems = append(r.problems, p)
 }
