@@ -40,6 +40,7 @@ step "lint" make -s lint
 step "build" go build ./...
 # Four packages at once on two cores: some mostly wait for their servers.
 step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 12m $(go list ./... | grep -v -e /internal/crash -e /internal/parity)
+step "allocations" go test -count=1 -timeout 5m -run Allocat ./text/...
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
 beside go test -count=1 -timeout 10m ./internal/crash -run Outage -parallel 4
 step "parity" go test -count=1 -timeout 10m ./internal/parity

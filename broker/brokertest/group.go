@@ -209,9 +209,7 @@ func lagTrue(s *suite) {
 func lagWithoutPosition(s *suite) {
 	topic, group := s.create("tickets", 2), s.name("g")
 	s.publish(sequence(topic, 1, "v", 3)...)
-	s.do("seek one partition of a new group", func(ctx context.Context) error {
-		return s.client.Seek(ctx, group, topic, broker.Start(), broker.Position{})
-	})
+	s.seek(group, topic, broker.Start(), broker.Position{})
 	if lag := s.totalLag(group, topic); lag != 3 {
 		s.Errorf("the lag is %d while 3 records are left, in a partition without a position", lag)
 	}
