@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 		shared.cluster.Stop()
 	}
 	if code == 0 {
-		if err := goleak.Find(proxy.IgnoreLeaks()); err != nil {
+		if err := goleak.Find(proxy.IgnoreLeaks()...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "10"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, proxy.IgnoreLeaks())
+	goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...)
 }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(child) != "" {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	goleak.VerifyTestMain(m, proxy.IgnoreLeaks())
+	goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...)
 }
 
 // number is what the environment says, or else the default.

@@ -24,10 +24,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// IgnoreLeaks is for tests that look for leaked goroutines. toxiproxy leaves one
-// behind when a connection ends just while a fault begins or ends.
-func IgnoreLeaks() goleak.Option {
-	return goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
+// IgnoreLeaks is for tests that look for leaked goroutines. toxiproxy leaves
+// some of a connection behind when it ends just while a fault begins or ends.
+func IgnoreLeaks() []goleak.Option {
+	const link = "github.com/Shopify/toxiproxy/v2.(*ToxicLink)."
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction(link + "read"),
+		goleak.IgnoreAnyFunction(link + "write"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+	}
 }
 
 // Faults are what is wrong with the network. The zero value is a good network.

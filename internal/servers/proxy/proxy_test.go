@@ -15,7 +15,7 @@ import (
 	"github.com/millrace-ml/millrace/internal/servers/proxy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, proxy.IgnoreLeaks()) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...) }
 
 // echo is a server that answers each line with the same, and tells of it.
 func echo(t *testing.T) (addr string, heard chan string) {
