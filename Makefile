@@ -46,13 +46,13 @@ vuln: $(TOOLS) ## Look for known vulnerabilities, where their database can be re
 .PHONY: crash
 crash: ## Kill the program N times (1000) while messages flow, and audit every topic (BROKER=redis, kafka)
 	MILLRACE_CRASH_KILLS=$${N:-1000} MILLRACE_CRASH_MESSAGES=$${MESSAGES:-1000000} MILLRACE_CRASH_NODES=$${NODES:-3} \
-		$(GO) test ./internal/crash -run 'TestCrash$(CRASH_ON_$(BROKER))$$' -count=1 -v -timeout 0
+		$(GO) test ./internal/test/crash -run 'TestCrash$(CRASH_ON_$(BROKER))$$' -count=1 -v -timeout 0
 CRASH_ON_redis := OnRedis
 CRASH_ON_kafka := OnKafka
 
 .PHONY: outage
 outage: ## Take Redis and Kafka away for FOR (10m) under load; measure memory and how soon work resumes
-	MILLRACE_OUTAGE=$${FOR:-10m} $(GO) test ./internal/crash -run TestOutage -parallel 4 -count=1 -v -timeout 0
+	MILLRACE_OUTAGE=$${FOR:-10m} $(GO) test ./internal/test/crash -run TestOutage -parallel 4 -count=1 -v -timeout 0
 
 .PHONY: kafka
 kafka: ## Run the long form of the Kafka driver's tests

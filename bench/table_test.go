@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/internal/bench"
-	kafkaservers "github.com/millrace-ml/millrace/internal/servers/kafka"
-	redisservers "github.com/millrace-ml/millrace/internal/servers/redis"
+	kafkaservers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
+	redisservers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
 var duration = flag.Duration("for", 2*time.Second, "how long to measure each loop")

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/millrace-ml/millrace/internal/dead"
+	"github.com/millrace-ml/millrace/deadletter"
 )
 
 // defaultDeadList is how many dead letters are listed unless more are asked for.
@@ -18,7 +18,7 @@ const defaultDeadList = 100
 
 // DeadLetter is a dead letter in full.
 type DeadLetter struct {
-	dead.Letter
+	deadletter.Letter
 	Stack string `json:"stack,omitempty"` // of the panic, if it was one
 
 	// Original is the record that failed, as it came, with its place and without
@@ -34,23 +34,23 @@ func (g *Gateway) listDead(w http.ResponseWriter, r *http.Request) error {
 	most := defaultDeadList
 	if text := q.Get("max"); text != "" {
 		var err error
-		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > dead.MaxList {
-			return refuse(http.StatusBadRequest, "", "max=%s: write a number from 1 to %d", text, dead.MaxList)
+		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > deadletter.MaxList {
+			return refuse(http.StatusBadRequest, "", "max=%s: write a number from 1 to %d", text, deadletter.MaxList)
 		}
 	}
-	var states []dead.State
+	var states []deadletter.State
 	for _, text := range q["state"] {
-		if !slices.Contains([]dead.State{dead.Open, dead.Retried, dead.Dropped}, dead.State(text)) {
+		if !slices.Contains([]deadletter.State{deadletter.Open, deadletter.Retried, deadletter.Dropped}, deadletter.State(text)) {
 			return refuse(http.StatusBadRequest, "", "state=%s: use open, retried or dropped", text)
 		}
-		states = append(states, dead.State(text))
+		states = append(states, deadletter.State(text))
 	}
 	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
 	if err != nil {
 		return err
 	}
 	defer release()
-	list, err := g.office.List(r.Context(), dead.Selection{Services: q["service"], Letters: q["letter"], Key: q.Get("key")}, most, states...)
+	list, err := g.office.List(r.Context(), deadletter.Selection{Services: q["service"], Letters: q["letter"], Key: q.Get("key")}, most, states...)
 	if err != nil {
 		return unknownDead(err)
 	}
@@ -73,12 +73,12 @@ func (g *Gateway) showDead(w http.ResponseWriter, r *http.Request) error {
 
 // decideDead handles a decision on letters. It ends with the gateway; what was
 // not decided then stays open.
-func (g *Gateway) decideDead(decide func(context.Context, dead.Selection) ([]dead.Done, error)) func(http.ResponseWriter, *http.Request) error {
+func (g *Gateway) decideDead(decide func(context.Context, deadletter.Selection) ([]deadletter.Done, error)) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if g.draining.Load() {
 			return errDraining
 		}
-		var s dead.Selection
+		var s deadletter.Selection
 		if err := order(w, r, &s, `send {"services": ["sentiment"]}, {"letters": ["sentiment.dead/0/0"]}, or {} for all`); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (g *Gateway) decideDead(decide func(context.Context, dead.Selection) ([]dea
 	}
 }
 
-func (g *Gateway) retryDead(ctx context.Context, s dead.Selection) ([]dead.Done, error) {
+func (g *Gateway) retryDead(ctx context.Context, s deadletter.Selection) ([]deadletter.Done, error) {
 	if g.o.Retry == nil {
 		return nil, refuse(http.StatusConflict, "name the pipeline file with -p", "letters cannot be tried again without their pipeline's models")
 	}
@@ -109,7 +109,7 @@ func (g *Gateway) retryDead(ctx context.Context, s dead.Selection) ([]dead.Done,
 }
 
 func unknownDead(err error) error {
-	var unknown *dead.UnknownError
+	var unknown *deadletter.UnknownError
 	switch {
 	case !errors.As(err, &unknown):
 		return err
@@ -121,7 +121,7 @@ func unknownDead(err error) error {
 
 // DeadLetters lists the newest dead letters of a selection, at most that many (0:
 // 100), in the states given (none: any).
-func (c *Client) DeadLetters(ctx context.Context, s dead.Selection, most int, states ...dead.State) (list dead.Listing, err error) {
+func (c *Client) DeadLetters(ctx context.Context, s deadletter.Selection, most int, states ...deadletter.State) (list deadletter.Listing, err error) {
 	q := url.Values{"service": s.Services, "letter": s.Letters}
 	if s.Key != "" {
 		q.Set("key", s.Key)
@@ -141,11 +141,11 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (letter DeadLetter, 
 }
 
 // RetryDead tries the open letters of a selection again.
-func (c *Client) RetryDead(ctx context.Context, s dead.Selection) (done []dead.Done, err error) {
+func (c *Client) RetryDead(ctx context.Context, s deadletter.Selection) (done []deadletter.Done, err error) {
 	return done, c.post(ctx, s, &done, "dead", "retry")
 }
 
 // DropDead marks the open letters of a selection as dropped.
-func (c *Client) DropDead(ctx context.Context, s dead.Selection) (done []dead.Done, err error) {
+func (c *Client) DropDead(ctx context.Context, s deadletter.Selection) (done []deadletter.Done, err error) {
 	return done, c.post(ctx, s, &done, "dead", "drop")
 }

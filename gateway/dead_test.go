@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/dead"
+	"github.com/millrace-ml/millrace/deadletter"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/stage"
+	"github.com/millrace-ml/millrace/service"
 )
 
 // deadDesk is a broker with a letter of mood about each value.
@@ -22,8 +22,8 @@ func deadDesk(t *testing.T, values ...string) broker.Broker {
 	for i, v := range values {
 		place := lineage.Source{Topic: "tickets", Offset: int64(i)}.String()
 		err := b.Publish(t.Context(), broker.Record{Topic: "mood.dead", Pinned: true, Key: []byte(v), Value: []byte(v), Headers: []broker.Header{
-			{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte(place)}, {Key: stage.DeadService, Value: []byte("mood")},
-			{Key: stage.DeadRecord, Value: []byte(place)}, {Key: stage.DeadModel, Value: []byte("mood@1")},
+			{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte(place)}, {Key: service.DeadService, Value: []byte("mood")},
+			{Key: service.DeadRecord, Value: []byte(place)}, {Key: service.DeadModel, Value: []byte("mood@1")},
 			{Key: lineage.Error, Value: []byte("is ill")}, {Key: lineage.Attempts, Value: []byte("3")}}})
 		if err != nil {
 			t.Fatal(err)
@@ -33,12 +33,12 @@ func deadDesk(t *testing.T, values ...string) broker.Broker {
 }
 
 // echo answers letters with their own value.
-func echo(_ context.Context, _ string, letters []stage.Letter, settle func([]broker.Record) error) (stage.Observation, error) {
+func echo(_ context.Context, _ string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
 	var results []broker.Record
 	for _, l := range letters {
 		results = append(results, broker.Record{Topic: "moods", Partition: l.Record.Partition, Pinned: true, Value: l.Record.Value})
 	}
-	return stage.Observation{Records: len(letters), Values: len(letters)}, settle(results)
+	return service.Observation{Records: len(letters), Values: len(letters)}, settle(results)
 }
 
 func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
@@ -46,7 +46,7 @@ func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
 	_, client := start(t, b, Options{Retry: echo})
 	ctx := t.Context()
 
-	list, err := client.DeadLetters(ctx, dead.Selection{Services: []string{"mood"}}, 2, dead.Open)
+	list, err := client.DeadLetters(ctx, deadletter.Selection{Services: []string{"mood"}}, 2, deadletter.Open)
 	if err != nil || list.Total != 3 || len(list.Letters) != 2 || list.Letters[0].ID != "mood.dead/0/2" {
 		t.Fatalf("the list is %+v, %v", list, err)
 	}
@@ -58,15 +58,15 @@ func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
 	if err != nil || string(value) != "\xff" || string(l.Original.Key) != "\xff" || len(l.Original.Headers) != 1 {
 		t.Errorf("the record is %+v (%q, %v)", l.Original, value, err)
 	}
-	done, err := client.RetryDead(ctx, dead.Selection{Letters: []string{"mood.dead/0/0"}})
-	if err != nil || len(done) != 1 || done[0] != (dead.Done{Service: "mood", Letters: 1, Answered: 1}) {
+	done, err := client.RetryDead(ctx, deadletter.Selection{Letters: []string{"mood.dead/0/0"}})
+	if err != nil || len(done) != 1 || done[0] != (deadletter.Done{Service: "mood", Letters: 1, Answered: 1}) {
 		t.Errorf("retried: %+v, %v", done, err)
 	}
-	done, err = client.DropDead(ctx, dead.Selection{Key: "two"})
-	if err != nil || len(done) != 1 || done[0] != (dead.Done{Service: "mood", Letters: 1}) {
+	done, err = client.DropDead(ctx, deadletter.Selection{Key: "two"})
+	if err != nil || len(done) != 1 || done[0] != (deadletter.Done{Service: "mood", Letters: 1}) {
 		t.Errorf("dropped: %+v, %v", done, err)
 	}
-	list, err = client.DeadLetters(ctx, dead.Selection{}, 0)
+	list, err = client.DeadLetters(ctx, deadletter.Selection{}, 0)
 	var states []string
 	for _, l := range list.Letters {
 		states = append(states, string(l.State))
@@ -80,7 +80,7 @@ func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
 	// Programs may ask with nothing but a URL.
 	got := request(t, client, "GET", "/v1/dead/mood.dead/0/1", "", "")
 	var shown DeadLetter
-	if err := json.Unmarshal([]byte(got.body), &shown); err != nil || got.status != 200 || shown.State != dead.Dropped || shown.Decided == nil {
+	if err := json.Unmarshal([]byte(got.body), &shown); err != nil || got.status != 200 || shown.State != deadletter.Dropped || shown.Decided == nil {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }
@@ -112,7 +112,7 @@ func TestWhatRequestsOnDeadLettersAreRefused(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, got.status, got.body)
 		}
 	}
-	if list, err := client.DeadLetters(t.Context(), dead.Selection{}, 0, dead.Open); err != nil || list.Total != 1 {
+	if list, err := client.DeadLetters(t.Context(), deadletter.Selection{}, 0, deadletter.Open); err != nil || list.Total != 1 {
 		t.Errorf("after all that %+v are open, %v", list, err)
 	}
 }
@@ -121,24 +121,24 @@ func TestWhatRequestsOnDeadLettersAreRefused(t *testing.T) {
 func TestARetryEndsWithTheGateway(t *testing.T) {
 	b := deadDesk(t, "one")
 	predicting := make(chan struct{})
-	g, client := start(t, b, Options{Retry: func(ctx context.Context, _ string, _ []stage.Letter, _ func([]broker.Record) error) (stage.Observation, error) {
+	g, client := start(t, b, Options{Retry: func(ctx context.Context, _ string, _ []service.Letter, _ func([]broker.Record) error) (service.Observation, error) {
 		close(predicting)
 		<-ctx.Done()
-		return stage.Observation{}, ctx.Err()
+		return service.Observation{}, ctx.Err()
 	}})
 	go func() {
 		<-predicting
 		g.Close()
 	}()
 	for range 2 { // while it stops, and when it is about to
-		_, err := client.RetryDead(t.Context(), dead.Selection{})
+		_, err := client.RetryDead(t.Context(), deadletter.Selection{})
 		var refused *Error
 		if !errors.As(err, &refused) || refused.Status != 503 {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	office := dead.Office{Broker: b}
-	if list, err := office.List(t.Context(), dead.Selection{}, 10, dead.Open); err != nil || list.Total != 1 {
+	office := deadletter.Store{Broker: b}
+	if list, err := office.List(t.Context(), deadletter.Selection{}, 10, deadletter.Open); err != nil || list.Total != 1 {
 		t.Errorf("%+v are open, %v", list, err)
 	}
 }

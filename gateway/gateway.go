@@ -47,7 +47,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/dead"
+	"github.com/millrace-ml/millrace/deadletter"
 )
 
 // Options of a gateway. The zero value is a good default.
@@ -58,10 +58,10 @@ type Options struct {
 	Sources []string
 
 	// Services are those whose dead letters are looked after here; nil: of all
-	// that have some. Retry tries letters again, as app.App.Retry does; nil: they
+	// that have some. Retry tries letters again, as millrace.App.Retry does; nil: they
 	// cannot be, as their models are not known.
 	Services []string
-	Retry    dead.Retry
+	Retry    deadletter.Retry
 
 	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
 	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
@@ -111,7 +111,7 @@ func (o *Options) setDefaults() {
 type Gateway struct {
 	b       broker.Broker
 	o       Options
-	office  dead.Office
+	office  deadletter.Store
 	handler http.Handler
 	memory  *semaphore.Weighted
 	readers *semaphore.Weighted
@@ -127,7 +127,7 @@ type Gateway struct {
 func New(b broker.Broker, o Options) (*Gateway, error) {
 	o.setDefaults()
 	g := &Gateway{
-		b: b, o: o, office: dead.Office{Broker: b, Services: o.Services, Logger: o.Logger},
+		b: b, o: o, office: deadletter.Store{Broker: b, Services: o.Services, Logger: o.Logger},
 		memory:  semaphore.NewWeighted(o.MemoryBytes),
 		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
 		metrics: newMetrics(),

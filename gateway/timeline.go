@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/timeline"
+	"github.com/millrace-ml/millrace/timeline"
 )
 
 // timeline answers with what became of a record.

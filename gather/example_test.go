@@ -16,7 +16,7 @@ import (
 )
 
 // A gather waits for the answers of two services to each record of topic words.
-// (Package stage runs such services; here their answers are published by hand.)
+// (Package service runs such services; here their answers are published by hand.)
 func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})

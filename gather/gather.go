@@ -55,8 +55,8 @@ type Config struct {
 	// ahead of them. 0 means 16,384.
 	MaxOpen int
 
-	Grace          time.Duration // see stage.Config
-	MaxRecordBytes int           // see stage.Config; values that do not fit are left out and named
+	Grace          time.Duration // see service.Config
+	MaxRecordBytes int           // see service.Config; values that do not fit are left out and named
 
 	Observe func(Observation) // called after each settle, by several goroutines; may be nil
 	Logger  *slog.Logger      // nil discards

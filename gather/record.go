@@ -21,7 +21,7 @@ import (
 	"github.com/millrace-ml/millrace/lineage"
 )
 
-// deadService is the header of a dead letter that names the service (stage.DeadService).
+// deadService is the header of a dead letter that names the service (service.DeadService).
 const deadService = "mr-dead-service"
 
 // writer makes the gathered records of one settle.

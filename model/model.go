@@ -21,7 +21,7 @@ type Model interface {
 	Name() string
 
 	// Predict answers every item, in the items' order. An error, a panic or
-	// another number of answers is a failed call: the stage tries again and then
+	// another number of answers is a failed call: the service tries again and then
 	// halves the batch until the bad item stands alone. The items must not be
 	// changed or kept; the answers belong to the caller.
 	Predict(ctx context.Context, items []Item) ([]Answer, error)

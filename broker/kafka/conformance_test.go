@@ -17,8 +17,8 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 )
 
 // shared is one node for the tests that leave it alone; see node.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 )
 
 // desk is a topic, a topic of answers, and the client that looks at them.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 )
 
 // behindProxies starts a cluster that clients reach through a proxy for each

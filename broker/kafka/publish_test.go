@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 )
 
 // Franz-go gives up all records of a partition when the context of the first one

@@ -26,7 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/millrace-ml/millrace/broker"
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 )
 
 // certificate makes a certificate for the loopback that is its own authority.

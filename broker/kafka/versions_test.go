@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 )
 
 // MILLRACE_KAFKA_VERSION names another version of Apache Kafka to run the whole

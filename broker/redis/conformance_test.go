@@ -14,8 +14,8 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
-	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
 func TestMain(m *testing.M) {

@@ -18,8 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/servers/proxy"
-	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
 func bounded(t testing.TB) context.Context {

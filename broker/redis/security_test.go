@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
 // millraceACL are the rights that docs/brokers/redis.md tells to give.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Millrace runs machine-learning models on streams of messages. See package
-// internal/cli for the commands.
+// cli for the commands.
 package main
 
 import (
 	"os"
 
-	"github.com/millrace-ml/millrace/internal/cli"
+	"github.com/millrace-ml/millrace/cli"
 )
 
 func main() {

@@ -24,14 +24,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
 // Config says what to run over what. All but Key, Format and Progress are required.
 type Config struct {
-	App app.Config // its gathers get no deadline
+	App millrace.Config // its gathers get no deadline
 
 	Input  io.Reader
 	Name   string // of the input, for its format and to know it again
@@ -70,7 +70,7 @@ const publishBatch = 512
 type run struct {
 	c       Config
 	b       broker.Broker
-	app     *app.App
+	app     *millrace.App
 	in      *input
 	counted bool // the results are one a record, by a gather
 
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c Config) (Progress, error) {
 	if err := r.chooseTopics(); err != nil {
 		return Progress{}, err
 	}
-	a, err := app.New(ctx, c.App)
+	a, err := millrace.New(ctx, c.App)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -294,7 +294,7 @@ func (r *run) complete() bool {
 func (r *run) quiet(ctx context.Context) (bool, error) {
 	p := r.c.App.Pipeline
 	for _, name := range append(p.Order(), p.Gathers()...) {
-		lags, err := r.b.Lag(ctx, app.GroupOf(p.Name, name))
+		lags, err := r.b.Lag(ctx, millrace.GroupOf(p.Name, name))
 		if err != nil {
 			return false, err
 		}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker/embedded"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -64,7 +64,7 @@ func (s *setUp) run(ctx context.Context, input string, change ...func(*Config)) 
 	}
 	defer b.Close()
 	c := Config{
-		App:   app.Config{Pipeline: p, Broker: b, Logger: quiet, Grace: 5 * time.Second},
+		App:   millrace.Config{Pipeline: p, Broker: b, Logger: quiet, Grace: 5 * time.Second},
 		Input: strings.NewReader(input), Name: "in.jsonl",
 		Output: s.output, Rejected: RejectedPath(s.output),
 	}

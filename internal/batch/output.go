@@ -16,9 +16,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/internal/loop"
 )
 
@@ -60,7 +60,7 @@ func (r *run) openOutput(ctx context.Context) (*output, error) {
 			return nil, err
 		}
 	}
-	o := &output{r: r, topic: app.GroupOf(r.c.App.Pipeline.Name, "batch")}
+	o := &output{r: r, topic: millrace.GroupOf(r.c.App.Pipeline.Name, "batch")}
 	if err := o.resume(ctx, what); err != nil {
 		return nil, err
 	}

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/model/builtin"
 	"github.com/millrace-ml/millrace/pipeline"
@@ -55,7 +55,7 @@ func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
 		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
 	}
 	defer b.Close()
-	a, err := app.New(ctx, app.Config{Pipeline: p, Broker: b, Model: models(p, o.Identity)})
+	a, err := millrace.New(ctx, millrace.Config{Pipeline: p, Broker: b, Model: models(p, o.Identity)})
 	if err != nil {
 		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
 	}
@@ -82,7 +82,7 @@ func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
 }
 
 // flow publishes for the time and waits for the last answer.
-func flow(ctx context.Context, a *app.App, b broker.Broker, topic string, o GraphOptions) (GraphResult, error) {
+func flow(ctx context.Context, a *millrace.App, b broker.Broker, topic string, o GraphOptions) (GraphResult, error) {
 	flight := int64(flightModels)
 	if o.Identity {
 		flight = flightIdentity
@@ -118,7 +118,7 @@ func flow(ctx context.Context, a *app.App, b broker.Broker, topic string, o Grap
 }
 
 // answered waits until the gather, which is the last unit, has given n answers.
-func answered(ctx context.Context, a *app.App, n int64) error {
+func answered(ctx context.Context, a *millrace.App, n int64) error {
 	for {
 		all := a.Status()
 		if desk := all[len(all)-1]; desk.Values+desk.Failed >= n {

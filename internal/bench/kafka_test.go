@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	servers "github.com/millrace-ml/millrace/internal/servers/kafka"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 )
 
 // With MILLRACE_BENCH_KAFKA=duration it measures that long; otherwise it only

@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -46,7 +46,7 @@ func Latency(ctx context.Context, dir string, p *pipeline.Pipeline, rate int, d 
 		return LatencyResult{}, fmt.Errorf("bench latency: %w", err)
 	}
 	defer b.Close()
-	a, err := app.New(ctx, app.Config{Pipeline: p, Broker: b, Model: models(p, true)})
+	a, err := millrace.New(ctx, millrace.Config{Pipeline: p, Broker: b, Model: models(p, true)})
 	if err != nil {
 		return LatencyResult{}, fmt.Errorf("bench latency: %w", err)
 	}
@@ -68,7 +68,7 @@ func Latency(ctx context.Context, dir string, p *pipeline.Pipeline, rate int, d 
 }
 
 // steady publishes at the rate and waits for the last answer.
-func steady(ctx context.Context, a *app.App, b broker.Broker, topic string, rate int, d time.Duration) (LatencyResult, error) {
+func steady(ctx context.Context, a *millrace.App, b broker.Broker, topic string, rate int, d time.Duration) (LatencyResult, error) {
 	took := make([][]time.Duration, publishers)
 	clients, ctx := errgroup.WithContext(ctx)
 	begun := time.Now()

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
 // The settle loop on Redis beside a loop written directly with its client. The

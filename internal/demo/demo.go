@@ -22,9 +22,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/brokers"
 	supportdesk "github.com/millrace-ml/millrace/examples/support-desk"
-	"github.com/millrace-ml/millrace/internal/app"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -51,7 +52,7 @@ type Demo struct {
 	dir      string
 	pipeline *pipeline.Pipeline
 	broker   broker.Broker
-	app      *app.App
+	app      *millrace.App
 	source   string // the topic that customers write to
 	gather   string
 	deadline time.Duration
@@ -86,10 +87,10 @@ func New(ctx context.Context, c Config) (_ *Demo, err error) {
 	if err := d.load(); err != nil {
 		return nil, fmt.Errorf("load the support-desk example: %w", err)
 	}
-	if d.broker, err = app.OpenBroker("embedded", filepath.Join(d.dir, "data"), c.Logger); err != nil {
+	if d.broker, err = brokers.Open("embedded", filepath.Join(d.dir, "data"), c.Logger); err != nil {
 		return nil, err
 	}
-	if d.app, err = app.New(ctx, app.Config{
+	if d.app, err = millrace.New(ctx, millrace.Config{
 		Pipeline: d.pipeline, Broker: d.broker, NoDeadline: c.patient, Model: c.model, Logger: c.Logger,
 	}); err != nil {
 		return nil, err
@@ -225,7 +226,7 @@ func (d *Demo) measure(ctx context.Context) {
 	status := d.app.Status()
 	for i := range status {
 		// The app looks at the lag once a second, which misses a burst.
-		lags, err := d.broker.Lag(ctx, app.GroupOf(d.pipeline.Name, status[i].Name))
+		lags, err := d.broker.Lag(ctx, millrace.GroupOf(d.pipeline.Name, status[i].Name))
 		if err != nil {
 			continue // the app warns of it
 		}

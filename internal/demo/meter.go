@@ -5,7 +5,7 @@ package demo
 import (
 	"time"
 
-	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 
 // Service is how a service or the gather is.
 type Service struct {
-	app.Status
+	millrace.Status
 
 	Rate  float64 // records answered a second, in the last two seconds
 	Batch float64 // records in a batch, on average in that time or before it
@@ -35,7 +35,7 @@ type meter struct {
 }
 
 type gauge struct {
-	now     app.Status
+	now     millrace.Status
 	past    []reading // in the window, oldest first
 	batch   float64
 	history []int64
@@ -49,7 +49,7 @@ type reading struct {
 	records, batches, answered int64
 }
 
-func newMeter(status []app.Status) meter {
+func newMeter(status []millrace.Status) meter {
 	var m meter
 	for _, s := range status {
 		m.services = append(m.services, &gauge{now: s})
@@ -57,7 +57,7 @@ func newMeter(status []app.Status) meter {
 	return m
 }
 
-func (m *meter) add(now time.Time, status []app.Status) {
+func (m *meter) add(now time.Time, status []millrace.Status) {
 	for i, s := range status {
 		m.services[i].add(now, s)
 	}
@@ -75,14 +75,14 @@ func (m *meter) state() []Service {
 
 // answered is what counts as work done: of a service, records settled; of a
 // gather, sources answered.
-func answered(s *app.Status) int64 {
+func answered(s *millrace.Status) int64 {
 	if s.Gather {
 		return s.Values + s.Failed
 	}
 	return s.Records
 }
 
-func (g *gauge) add(now time.Time, s app.Status) {
+func (g *gauge) add(now time.Time, s millrace.Status) {
 	g.now = s
 	g.past = append(g.past, reading{now, s.Records, s.Batches, answered(&s)})
 	for len(g.past) > 2 && now.Sub(g.past[0].at) > window {

@@ -8,17 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace-ml/millrace/internal/app"
+	"github.com/millrace-ml/millrace"
 )
 
 func TestTheMeterTellsRateBatchAndHistory(t *testing.T) {
-	m := newMeter([]app.Status{{Name: "tagger"}})
+	m := newMeter([]millrace.Status{{Name: "tagger"}})
 	start := time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC)
 	var records, batches int64
 	at := start
 	step := func(n int, perStep, size int64) {
 		for range n {
-			m.add(at, []app.Status{{Name: "tagger", Records: records, Batches: batches}})
+			m.add(at, []millrace.Status{{Name: "tagger", Records: records, Batches: batches}})
 			at = at.Add(sampling)
 			records += perStep
 			batches += perStep / size
@@ -42,10 +42,10 @@ func TestTheMeterTellsRateBatchAndHistory(t *testing.T) {
 }
 
 func TestAGatherIsMeasuredByItsAnswers(t *testing.T) {
-	m := newMeter([]app.Status{{Name: "desk", Gather: true}})
+	m := newMeter([]millrace.Status{{Name: "desk", Gather: true}})
 	now := time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC)
-	m.add(now, []app.Status{{Name: "desk", Gather: true}})
-	m.add(now.Add(time.Second), []app.Status{{Name: "desk", Gather: true, Records: 50, Batches: 5, Values: 8, Failed: 2}})
+	m.add(now, []millrace.Status{{Name: "desk", Gather: true}})
+	m.add(now.Add(time.Second), []millrace.Status{{Name: "desk", Gather: true, Records: 50, Batches: 5, Values: 8, Failed: 2}})
 	if s := m.state()[0]; s.Rate != 10 || s.Batch != 10 {
 		t.Errorf("rate %v, want 10 answers a second; batch %v, want 10 records", s.Rate, s.Batch)
 	}

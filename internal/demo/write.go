@@ -41,7 +41,7 @@ func (d *Demo) Burst(n int) bool {
 	}
 }
 
-// Pause pauses a service, see [app.App.Pause].
+// Pause pauses a service, see [millrace.App.Pause].
 func (d *Demo) Pause(ctx context.Context, service string) error { return d.app.Pause(ctx, service) }
 
 // Resume lets a paused service go on.

@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/deadletter"
 	"github.com/millrace-ml/millrace/gather"
-	"github.com/millrace-ml/millrace/internal/dead"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/stage"
+	"github.com/millrace-ml/millrace/service"
 )
 
 // gone begins the place of a record that has no copy: retention had deleted it,
@@ -24,8 +24,8 @@ const gone = "old:"
 // name are those of the copy.
 func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record, error) {
 	made := broker.Record{Topic: r.Topic, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: r.Headers}
-	if letters, is := dead.DecidesOn(r.Topic); is {
-		decision, err := dead.Relocate(r, func(p int32, offset int64) (int64, error) { return t.after(ctx, letters, p, offset) })
+	if letters, is := deadletter.DecidesOn(r.Topic); is {
+		decision, err := deadletter.Relocate(r, func(p int32, offset int64) (int64, error) { return t.after(ctx, letters, p, offset) })
 		made.Value = decision.Value
 		return made, err
 	}
@@ -48,7 +48,7 @@ func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record
 
 func (t *Transfer) rewriteHeader(ctx context.Context, r *broker.Record, h broker.Header) ([]byte, error) {
 	switch h.Key {
-	case lineage.ID, gather.HeaderOf, stage.DeadRecord:
+	case lineage.ID, gather.HeaderOf, service.DeadRecord:
 		return t.rewriteID(ctx, h.Value)
 	case gather.HeaderLow:
 		return t.rewriteLow(ctx, r, h.Value)

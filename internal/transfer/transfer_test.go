@@ -19,8 +19,8 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/broker/redis"
-	"github.com/millrace-ml/millrace/internal/dead"
-	servers "github.com/millrace-ml/millrace/internal/servers/redis"
+	"github.com/millrace-ml/millrace/deadletter"
+	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 	"github.com/millrace-ml/millrace/internal/transfer"
 )
 
@@ -123,7 +123,7 @@ func TestDecisionsOnDeadLettersStayTheirs(t *testing.T) {
 		decision("dropped", `{"letters":[{"partition":2,"first":5,"last":6}]}`))
 	state := func(b broker.Broker) string {
 		t.Helper()
-		decisions, err := (&dead.Office{Broker: b}).Decisions(t.Context(), "tagger")
+		decisions, err := (&deadletter.Store{Broker: b}).Decisions(t.Context(), "tagger")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/millrace-ml/millrace"
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/brokers"
+	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/spelling"
+	"github.com/millrace-ml/millrace/pipeline"
+)
+
+const defaultListen = "127.0.0.1:8088"
+
+type runOptions struct {
+	dataDir string
+	only    []string
+	listen  string
+	grace   time.Duration
+}
+
+func newRunCommand(c *console) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run PIPELINE",
+		Short: "Serve a pipeline until it is stopped",
+		Long: `Run serves a pipeline: its services take records from their topics, its gathers
+join the answers, until it is stopped. Records come over HTTP or from millrace
+publish while it runs.
+
+SIGINT (Ctrl-C) and SIGTERM drain: running batches are settled, then it ends. A
+second signal ends at once; nothing is lost then either.`,
+		Example: `  millrace run examples/support-desk/pipeline.yaml
+  millrace run pipeline.yaml --only tagger,classifier
+  curl -H 'Content-Type: application/json' -d '{"text":"my mini is dead"}' \
+      http://127.0.0.1:8088/v1/topics/tickets/records`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completePipeline,
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0], o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.dataDir, "data-dir", "", "keep topics in this directory (default millrace-data/NAME of the pipeline)")
+	f.StringSliceVar(&o.only, "only", nil, "run only these services and gathers")
+	f.StringVar(&o.listen, "listen", defaultListen, "serve HTTP on this port of this machine; port 0 takes a free one, off none")
+	f.DurationVar(&o.grace, "grace", 10*time.Second, "how long running batches may take to end")
+	complete(cmd, "only", completeServices)
+	return cmd
+}
+
+func (c *console) run(ctx context.Context, file string, o runOptions) (err error) {
+	log := c.logger(slog.LevelInfo)
+	p, err := c.load(file)
+	if err != nil {
+		return err
+	}
+	if err := knownServices(p, o.only); err != nil {
+		return err
+	}
+	if o.dataDir == "" {
+		o.dataDir = dataDirOf(p)
+	}
+	tracer, stopTracing, err := Tracing(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
+	b, err := brokers.Open(p.Broker, o.dataDir, log)
+	if err != nil {
+		return inUse(err)
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a, err := millrace.New(ctx, millrace.Config{
+		Pipeline: p, Broker: b, Only: o.only, Grace: o.grace,
+		Registry: registry, Tracer: tracer, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	door, err := c.openDoor(ctx, p, b, a, o, registry, tracer, log)
+	if err != nil {
+		return err
+	}
+	log.Info("running", "pipeline", p.Name, "data_dir", o.dataDir, "http", door.address, "services", len(a.Status()))
+	begun := time.Now()
+	err = serve(ctx, a, door, o.grace)
+	c.sumUp(a, time.Since(begun))
+	return err
+}
+
+// knownServices finds the names of --only that the pipeline does not have.
+func knownServices(p *pipeline.Pipeline, only []string) error {
+	known := append(p.Order(), p.Gathers()...)
+	for _, name := range only {
+		if slices.Contains(known, name) {
+			continue
+		}
+		hint := "the pipeline has " + strings.Join(known, ", ")
+		if best, ok := spelling.Nearest(name, known); ok {
+			hint = "did you mean " + best + "?"
+		}
+		return usage(hint, "--only: no service or gather is called %q", name)
+	}
+	return nil
+}
+
+// inUse tells what to do when another process has the data directory.
+func inUse(err error) error {
+	if errors.Is(err, broker.ErrInUse) {
+		return hinted(err, "use millrace publish, tail, topics and groups beside a running process, or another --data-dir")
+	}
+	return err
+}
+
+// finish sends what is left of the traces.
+func finish(ctx context.Context, stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := stop(ctx); err != nil {
+		return fmt.Errorf("send the last traces: %w", err)
+	}
+	return nil
+}
+
+// door is a running pipeline's HTTP, or none.
+type door struct {
+	gateway *gateway.Gateway
+	ln      net.Listener
+	address string
+}
+
+func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b broker.Broker, a *millrace.App, o runOptions,
+	registry *prometheus.Registry, tracer trace.Tracer, log *slog.Logger) (*door, error) {
+	if o.listen == "off" {
+		return &door{}, nil
+	}
+	g, err := gateway.New(b, gateway.Options{
+		Sources: p.Sources(), Services: p.Order(), Retry: a.Retry, Registry: registry, Healthy: a.Healthy, Ready: a.Ready, Tracer: tracer, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ln, err := gateway.Listen(ctx, o.listen)
+	if errors.Is(err, gateway.ErrAddress) {
+		return nil, usage("choose a port of this machine with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0", "%w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &door{gateway: g, ln: ln, address: "http://" + ln.Addr().String()}
+	// The embedded broker notes where other processes find this one.
+	if n, ok := b.(interface{ SetAddress(string) error }); ok {
+		if err := n.SetAddress(d.address); err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
+	}
+	return d, nil
+}
+
+// serve runs the pipeline until ctx ends. Then nothing more is taken in, the
+// services drain, and HTTP, which shows the last answers, ends after them.
+func serve(ctx context.Context, a *millrace.App, d *door, grace time.Duration) error {
+	if d.gateway == nil {
+		return a.Run(ctx)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(ctx, d.gateway.Drain)()
+
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.gateway.Serve(serving, d.ln, grace)
+		stop() // without its door the pipeline is of no use
+	}()
+	err := a.Run(ctx)
+	end()
+	return errors.Join(err, <-ended)
+}
+
+// sumUp prints what was done.
+func (c *console) sumUp(a *millrace.App, took time.Duration) {
+	services := newTable("SERVICE", ">RECORDS", ">ANSWERED", ">SKIPPED", ">DEAD LETTERS", ">RETRIES")
+	gathers := newTable("GATHER", ">COMPLETE", ">PARTIAL", ">REVISIONS")
+	for _, s := range a.Status() {
+		if s.Gather {
+			gathers.add(s.Name, fmt.Sprint(s.Values), fmt.Sprint(s.Failed), fmt.Sprint(s.Revisions))
+			continue
+		}
+		services.add(s.Name, fmt.Sprint(s.Records), fmt.Sprint(s.Values), fmt.Sprint(s.Skipped), fmt.Sprint(s.Failed), fmt.Sprint(s.Retries))
+	}
+	fmt.Fprintf(c.err, "\nStopped after %s.\n", took.Round(time.Second/10))
+	for _, t := range []*table{services, gathers} {
+		if len(t.rows) > 0 {
+			fmt.Fprintln(c.err)
+			_ = t.print(c.err) // nowhere to report that
+		}
+	}
+}

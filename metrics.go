@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package millrace
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/service"
+)
+
+// metrics are what a pipeline shows at /metrics, each by service.
+type metrics struct {
+	records, bytes, values, skipped, dead, retries *prometheus.CounterVec
+	answers, revisions, stray                      *prometheus.CounterVec
+	lag, open                                      *prometheus.GaugeVec
+	batch, predict, settle, queueing, latency      *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "millrace", Name: name, Help: help}, append([]string{"service"}, labels...))
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "millrace", Name: name, Help: help}, []string{"service"})
+	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "millrace", Name: name, Help: help, Buckets: buckets}, []string{"service"})
+	}
+	seconds := prometheus.ExponentialBuckets(0.0002, 2.5, 14) // 0.2 ms … 30 s
+	return &metrics{
+		records:   counter("records_total", "Records taken from the service's topics."),
+		bytes:     counter("record_bytes_total", "Bytes of the records taken."),
+		values:    counter("values_total", "Values published."),
+		skipped:   counter("skipped_total", "Items that the model chose not to answer."),
+		dead:      counter("dead_letters_total", "Items out of tries."),
+		retries:   counter("retries_total", "Model calls beyond a batch's first."),
+		answers:   counter("gathered_total", "Sources answered, by status: complete or partial.", "status"),
+		revisions: counter("revisions_total", "Answers mended by a part that came late."),
+		stray:     counter("stray_total", "Records in a gathered topic that descend from no source of the gather."),
+		lag:       gauge("lag_records", "Records that the service has not taken yet."),
+		open:      gauge("open_joins", "Sources that wait for parts."),
+		batch:     histogram("batch_records", "Records in a batch.", prometheus.ExponentialBuckets(1, 2, 14)),
+		predict:   histogram("predict_seconds", "Time in the model for a batch, with retries.", seconds),
+		settle:    histogram("settle_seconds", "Time to settle a batch.", seconds),
+		queueing:  histogram("queueing_seconds", "From the append of a batch's oldest record to its poll.", seconds),
+		latency:   histogram("gather_seconds", "From a source's append to its answer.", seconds),
+	}
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{
+		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray,
+		m.lag, m.open, m.batch, m.predict, m.settle, m.queueing, m.latency,
+	} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metrics) service(name string, o service.Observation) {
+	m.records.WithLabelValues(name).Add(float64(o.Records))
+	m.bytes.WithLabelValues(name).Add(float64(o.Bytes))
+	m.values.WithLabelValues(name).Add(float64(o.Values))
+	m.skipped.WithLabelValues(name).Add(float64(o.Skipped))
+	m.dead.WithLabelValues(name).Add(float64(o.Failed))
+	m.retries.WithLabelValues(name).Add(float64(o.Retries))
+	m.batch.WithLabelValues(name).Observe(float64(o.Records))
+	m.predict.WithLabelValues(name).Observe(o.Predict.Seconds())
+	m.settle.WithLabelValues(name).Observe(o.Settle.Seconds())
+	m.queueing.WithLabelValues(name).Observe(o.Queueing.Seconds())
+}
+
+func (m *metrics) gather(name string, o gather.Observation) {
+	m.records.WithLabelValues(name).Add(float64(o.Records))
+	m.answers.WithLabelValues(name, "complete").Add(float64(o.Complete))
+	m.answers.WithLabelValues(name, "partial").Add(float64(o.Partial))
+	m.revisions.WithLabelValues(name).Add(float64(o.Revisions))
+	m.stray.WithLabelValues(name).Add(float64(o.Stray))
+	m.open.WithLabelValues(name).Set(float64(o.Open))
+	m.batch.WithLabelValues(name).Observe(float64(o.Records))
+	m.settle.WithLabelValues(name).Observe(o.Settle.Seconds())
+	latency := m.latency.WithLabelValues(name)
+	for _, d := range o.Latency {
+		latency.Observe((d + o.Settle).Seconds())
+	}
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package millrace
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/service"
+)
+
+// Retry predicts again on dead letters of a service of the pipeline, whether it
+// runs here or not. It is a [deadletter.Retry].
+func (a *App) Retry(ctx context.Context, name string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
+	return a.retrier.retry(ctx, name, letters, settle)
+}
+
+// Retrier is App.Retry for a process that runs nothing of the pipeline. Of the
+// configuration it uses Pipeline, Broker, Model and Logger.
+func Retrier(c Config) deadletter.Retry {
+	c.setDefaults()
+	return newRetrier(c).retry
+}
+
+// retrier loads the models of services when their letters are tried again.
+type retrier struct {
+	c Config
+
+	mu     sync.Mutex
+	loaded map[string]*service.Service
+}
+
+func newRetrier(c Config) *retrier { return &retrier{c: c, loaded: map[string]*service.Service{}} }
+
+func (r *retrier) retry(ctx context.Context, name string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
+	s, err := r.service(name)
+	if err != nil {
+		return service.Observation{}, err
+	}
+	return s.Retry(ctx, letters, settle)
+}
+
+func (r *retrier) service(name string) (*service.Service, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.loaded[name]; s != nil {
+		return s, nil
+	}
+	if _, is := r.c.Pipeline.Services[name]; !is {
+		return nil, fmt.Errorf("the pipeline has no service %s any more: its letters can be dropped, not tried again", name)
+	}
+	config, err := r.c.service(name)
+	if err != nil {
+		return nil, err
+	}
+	r.loaded[name] = service.New(r.c.Broker, config)
+	return r.loaded[name], nil
+}

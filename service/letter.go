@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
+)
+
+// Headers of a dead letter, beside those of package lineage. Key, value and the
+// other headers are those of the record that failed.
+const (
+	DeadService = "mr-dead-service" // the service that failed on it
+	DeadRecord  = "mr-dead-record"  // where it stands: topic/partition/offset
+	DeadModel   = "mr-dead-model"   // the model and version that failed
+	DeadStack   = "mr-dead-stack"   // of the panic, if it was one
+	DeadCut     = "mr-dead-cut"     // value and perhaps key are left out, for lack of room: the value's bytes
+)
+
+// OfDeadLetter reports whether a header was added when a record became a dead
+// letter; the others came with the record. (A record without an id got its
+// place as one, which is the same.)
+func OfDeadLetter(header string) bool {
+	switch header {
+	case DeadService, DeadRecord, DeadModel, DeadStack, DeadCut, lineage.Error, lineage.Attempts:
+		return true
+	}
+	return false
+}
+
+// Letter is a dead letter, taken apart.
+type Letter struct {
+	Service  string
+	Model    string // and version
+	Attempts int    // predictions so far, those of earlier letters about the record too
+	Error    string
+	Stack    string // empty unless the model panicked
+	Cut      bool   // Record's value and perhaps key are left out: they stand at its place only
+
+	// Record is what the service failed on, as it came, with its place and
+	// without its time.
+	Record broker.Record
+}
+
+// ReadLetter takes a record of a dead-letter topic apart.
+func ReadLetter(r *broker.Record) (Letter, error) {
+	l := Letter{
+		Service: string(r.Header(DeadService)),
+		Model:   string(r.Header(DeadModel)),
+		Error:   string(r.Header(lineage.Error)),
+		Stack:   string(r.Header(DeadStack)),
+		Cut:     r.Header(DeadCut) != nil,
+	}
+	place, err := lineage.Parse(string(r.Header(DeadRecord)))
+	if l.Service == "" || err != nil || place.Steps != "" {
+		return Letter{}, fmt.Errorf("%s[%d] offset %d is not a dead letter: its headers do not tell which record a service failed on", r.Topic, r.Partition, r.Offset)
+	}
+	l.Attempts, _ = strconv.Atoi(string(r.Header(lineage.Attempts))) // 0 where it says nothing
+	s := place.Source
+	l.Record = broker.Record{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset, Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		if OfDeadLetter(h.Key) || h.Key == lineage.ID && string(h.Value) == s.String() {
+			continue
+		}
+		l.Record.Headers = append(l.Record.Headers, h)
+	}
+	return l, nil
+}
+
+// bury makes a dead letter: the record as it came, with what went wrong.
+func (b *batch) bury(i int, r *broker.Record, o *outcome) {
+	headers := make([]broker.Header, 0, len(r.Headers)+7)
+	for _, h := range r.Headers {
+		if !OfDeadLetter(h.Key) { // from an earlier burial
+			headers = append(headers, h)
+		}
+	}
+	if r.Header(lineage.ID) == nil {
+		headers = append(headers, broker.Header{Key: lineage.ID, Value: lineage.AppendID(nil, r)})
+	}
+	place := lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	headers = append(headers,
+		broker.Header{Key: DeadService, Value: []byte(b.s.c.Name)},
+		broker.Header{Key: DeadRecord, Value: []byte(place.String())},
+		broker.Header{Key: DeadModel, Value: b.s.model},
+		broker.Header{Key: lineage.Error, Value: []byte(clip(o.err.Error()))},
+		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
+	var panicked *PanicError
+	if errors.As(o.err, &panicked) {
+		headers = append(headers, broker.Header{Key: DeadStack, Value: []byte(clip(string(panicked.Stack)))})
+	}
+	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
+	// It was near the limit before the headers came: the place tells where the
+	// whole record is.
+	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
+		letter.Value = nil
+		letter.Headers = append(letter.Headers, broker.Header{Key: DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+	}
+	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
+		letter.Key = nil
+	}
+	b.made = append(b.made, letter)
+	b.madeBy = append(b.madeBy, i)
+	b.s.c.Logger.Warn("dead letter", "record", place.String(), "attempts", o.attempts, "error", o.err)
+}
+
+// Retry predicts again on dead letters of this service, outside of its group and
+// with the same number of attempts, as many at once as a batch has records at
+// most, and hands settle what follows, all of it at once: for each letter its answer, with the lineage that it would have had, or a new letter
+// when the model fails again. The topic has the marker of the failure already
+// and gets no second one. Settle is called again, with less, when it refuses a
+// record ([broker.TooLargeError]); Retry returns its last error.
+func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(results []broker.Record) error) (Observation, error) {
+	batch := newBatch(s)
+	batch.again = true
+	records := make([]broker.Record, len(letters))
+	for i := range letters {
+		records[i] = letters[i].Record
+	}
+	batch.begin(records)
+	batch.seen.Queueing = 0 // when the records came is not known
+	for i := range batch.out {
+		batch.out[i].attempts = letters[i].Attempts
+	}
+	if err := batch.predict(ctx); err != nil {
+		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
+	}
+	defer batch.end()
+	for {
+		err := settle(batch.results())
+		var large *broker.TooLargeError
+		if errors.As(err, &large) && batch.tooLarge(large) {
+			continue
+		}
+		return batch.seen, err
+	}
+}
+
+// maxText bounds errors and stacks in headers.
+const maxText = 4096
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}

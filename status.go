@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package millrace
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/service"
+)
+
+// Status is what a service or gather has done since the start and how it is.
+type Status struct {
+	Name   string   `json:"name"`
+	Gather bool     `json:"gather,omitempty"`
+	From   []string `json:"from"`
+	To     string   `json:"to"`
+	Model  string   `json:"model,omitempty"`
+
+	Records   int64         `json:"records"` // taken from its topics
+	Batches   int64         `json:"batches"`
+	Values    int64         `json:"values"` // answered; of a gather, complete answers
+	Failed    int64         `json:"failed"` // dead letters; of a gather, partial answers
+	Skipped   int64         `json:"skipped"`
+	Retries   int64         `json:"retries"`
+	Revisions int64         `json:"revisions,omitempty"`
+	Open      int64         `json:"open,omitempty"` // sources that wait for parts
+	Predict   time.Duration `json:"predict_ns"`     // in the model, in all
+	Settle    time.Duration `json:"settle_ns"`      // in the broker, in all
+	Latency   time.Duration `json:"latency_ns"`     // lately, from a record's append to its result's
+
+	Lag     int64  `json:"lag"` // records it has not taken yet
+	Paused  bool   `json:"paused,omitempty"`
+	Stalled string `json:"stalled,omitempty"` // why it counts as unhealthy
+}
+
+// counters are the parts of a Status that change, and what the watchdog needs.
+type counters struct {
+	Status
+	progress time.Time // when it last settled or had no lag
+}
+
+// smooth weighs the newest latency against those before.
+const smooth = 0.2
+
+func (c *counters) latency(d time.Duration) {
+	if c.Latency == 0 {
+		c.Latency = d
+		return
+	}
+	c.Latency += time.Duration(smooth * float64(d-c.Latency))
+}
+
+func (u *unit) service(o service.Observation) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := &u.stat
+	s.Records += int64(o.Records)
+	s.Batches++
+	s.Values += int64(o.Values)
+	s.Failed += int64(o.Failed)
+	s.Skipped += int64(o.Skipped)
+	s.Retries += int64(o.Retries)
+	s.Predict += o.Predict
+	s.Settle += o.Settle
+	s.latency(o.Queueing + o.Predict + o.Settle)
+	s.progress = time.Now()
+}
+
+func (u *unit) gather(o gather.Observation) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := &u.stat
+	s.Records += int64(o.Records)
+	s.Batches++
+	s.Values += int64(o.Complete)
+	s.Failed += int64(o.Partial)
+	s.Revisions += int64(o.Revisions)
+	s.Open = int64(o.Open)
+	s.Settle += o.Settle
+	for _, d := range o.Latency {
+		s.latency(d + o.Settle)
+	}
+	s.progress = time.Now()
+}
+
+// Status tells how every service and gather is, in topological order.
+func (a *App) Status() []Status {
+	var all []Status
+	for _, u := range a.units {
+		u.mu.Lock()
+		s := u.stat.Status
+		u.mu.Unlock()
+		s.Name, s.Gather, s.From, s.To, s.Model = u.Name, u.Gather, u.From, u.To, u.Model
+		s.Paused = u.gate.isShut()
+		all = append(all, s)
+	}
+	return all
+}
+
+// Ready is nil once Run was called and the broker has been reached.
+func (a *App) Ready() error {
+	select {
+	case <-a.started:
+	default:
+		return fmt.Errorf("the services are starting")
+	}
+	for _, u := range a.units {
+		u.mu.Lock()
+		seen := !u.stat.progress.IsZero()
+		u.mu.Unlock()
+		if !seen {
+			return fmt.Errorf("%s has not reached the broker yet", u.Name)
+		}
+	}
+	return nil
+}
+
+// Healthy is nil unless a service or gather has lag and makes no progress.
+func (a *App) Healthy() error {
+	for _, s := range a.Status() {
+		if s.Stalled != "" {
+			return fmt.Errorf("%s: %s", s.Name, s.Stalled)
+		}
+	}
+	return nil
+}
+
+// monitor looks at every group's lag each second, for the metrics and as watchdog.
+func (a *App) monitor(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		for _, u := range a.units {
+			a.look(ctx, u)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *App) look(ctx context.Context, u *unit) {
+	lags, err := a.c.Broker.Lag(ctx, u.group)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.c.Logger.Warn("cannot see the lag", "of", u.Name, "error", err)
+		}
+		return
+	}
+	var lag int64
+	for _, l := range lags {
+		lag += l.Lag
+	}
+	a.metrics.lag.WithLabelValues(u.Name).Set(float64(lag))
+
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	u.stat.Lag = lag
+	if lag == 0 || u.stat.progress.IsZero() || u.gate.isShut() {
+		u.stat.progress = now
+	}
+	was := u.stat.Stalled
+	u.stat.Stalled = ""
+	if still := now.Sub(u.stat.progress); still >= a.c.Stall {
+		u.stat.Stalled = fmt.Sprintf("%d records wait and none was settled for %v", lag, still.Round(time.Second))
+		if was == "" {
+			a.c.Logger.Warn("no progress", "of", u.Name, "lag", lag, "for", still.Round(time.Second))
+		}
+	}
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package timeline tells what became of a record: one timeline through every
+// topic, model, attempt, dead letter and join.
+//
+// The one idea: ids are paths (package lineage), so what descends from a record
+// is found in the topics themselves. No index is kept for the day on which
+// somebody asks.
+package timeline
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fastjson"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/lineage"
+	"github.com/millrace-ml/millrace/service"
+)
+
+// Event is a record of the timeline.
+type Event struct {
+	Time      time.Time `json:"time"`
+	After     int64     `json:"after_ms"` // since the source was appended
+	What      string    `json:"what"`     // published, answered, skipped, failed, dead letter, retried, dropped, gathered
+	Source    string    `json:"source"`   // id of the source record
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`
+	ID        string    `json:"id"` // of a decision: the letter's
+	Service   string    `json:"service,omitempty"`
+	Model     string    `json:"model,omitempty"`
+	Attempts  int       `json:"attempts,omitempty"`
+	Batch     int       `json:"batch,omitempty"`    // records of this topic's partition settled with it
+	Status    string    `json:"status,omitempty"`   // of a join: complete or partial
+	Revision  int       `json:"revision,omitempty"` // of a join
+	Error     string    `json:"error,omitempty"`
+	Bytes     int       `json:"bytes"`
+}
+
+const deadLetter = "dead letter"
+
+// maxDescent bounds how many gathers a record may have come through: clients of
+// the broker can write headers that name each other in a circle.
+const maxDescent = 100
+
+// maxSources bounds the sources that a key may have, newest first.
+const maxSources = 100
+
+// Of returns what became of the source records whose key, own id ("id" in
+// a header or in the JSON value) or place ("tickets/3/1234", or the id of
+// anything that descends from it) is what. Events come by source, then by time.
+func Of(ctx context.Context, b broker.Broker, what string, since broker.Position) ([]Event, error) {
+	topics, err := b.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := find(ctx, b, topics, what, since)
+	if err != nil || len(sources) == 0 {
+		return nil, err
+	}
+	oldest := sources[0].Time
+	byID := map[string]*broker.Record{}
+	for _, s := range sources {
+		byID[idOf(s)] = s
+		if s.Time.Before(oldest) {
+			oldest = s.Time
+		}
+	}
+	var all []Event
+	for _, t := range topics {
+		if deadletter.OfDecisions(t.Name) {
+			continue
+		}
+		found, err := scan(ctx, b, t.Name, oldest, byID)
+		if err != nil {
+			return nil, fmt.Errorf("look through %s: %w", t.Name, err)
+		}
+		all = append(all, found...)
+	}
+	decided, err := decisions(ctx, b, all)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, decided...)
+	slices.SortStableFunc(all, func(a, b Event) int {
+		return cmp.Or(byID[a.Source].Time.Compare(byID[b.Source].Time), cmp.Compare(a.Source, b.Source), a.Time.Compare(b.Time))
+	})
+	return all, nil
+}
+
+// decisions tells what was decided on the dead letters among events.
+func decisions(ctx context.Context, b broker.Broker, events []Event) ([]Event, error) {
+	var found []Event
+	read := map[string]deadletter.Decisions{} // by service
+	for _, e := range events {
+		if e.What != deadLetter {
+			continue
+		}
+		if _, known := read[e.Service]; !known {
+			var err error
+			if read[e.Service], err = (&deadletter.Store{Broker: b}).Decisions(ctx, e.Service); err != nil {
+				return nil, fmt.Errorf("look for what was decided on dead letters of %s: %w", e.Service, err)
+			}
+		}
+		d, decided := read[e.Service].About(e.Partition, e.Offset)
+		if !decided {
+			continue
+		}
+		letter := lineage.Source{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
+		found = append(found, Event{
+			Time: d.Time, After: e.After + d.Time.Sub(e.Time).Milliseconds(), What: string(d.State), Source: e.Source,
+			Topic: d.Topic, Offset: d.Offset, ID: letter.String(), Service: e.Service,
+		})
+	}
+	return found, nil
+}
+
+// find returns the source records that are meant.
+func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
+	if path, err := lineage.Parse(what); err == nil {
+		if r := sourceOf(ctx, b, path.Source); r != nil {
+			return []*broker.Record{r}, nil
+		}
+	}
+	var sources []*broker.Record
+	var parser fastjson.Parser
+	for _, t := range topics {
+		if deadletter.OfDecisions(t.Name) {
+			continue
+		}
+		for r, err := range broker.Records(ctx, b, t.Name, broker.AllPartitions, since, broker.Position{}) {
+			if err != nil {
+				return nil, fmt.Errorf("look through %s: %w", t.Name, err)
+			}
+			if !isSource(r) {
+				if r.Header(lineage.ID) != nil {
+					break // a service's topic holds nothing else
+				}
+				continue
+			}
+			if matches(r, what, &parser) {
+				sources = append(sources, r)
+			}
+		}
+	}
+	slices.SortFunc(sources, func(a, b *broker.Record) int { return a.Time.Compare(b.Time) })
+	return sources[max(0, len(sources)-maxSources):], nil
+}
+
+// sourceOf returns the record at a place, or the one that it descends from. It
+// returns nil when there is none: what looked like a place may be a key.
+func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Record {
+	for range maxDescent {
+		r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
+		if err != nil || r == nil || r.Offset != s.Offset {
+			return nil
+		}
+		of := r.Header(gather.HeaderOf)
+		if of == nil {
+			of = r.Header(lineage.ID)
+		}
+		path, err := lineage.Parse(string(of))
+		if err != nil || path.Source == s {
+			return r
+		}
+		s = path.Source
+	}
+	return nil
+}
+
+// isSource reports whether a record descends from no other.
+func isSource(r *broker.Record) bool {
+	return r.Header(lineage.ID) == nil && r.Header(gather.HeaderOf) == nil
+}
+
+func matches(r *broker.Record, what string, parser *fastjson.Parser) bool {
+	if string(r.Key) == what || string(r.Header(lineage.SourceID)) == what {
+		return true
+	}
+	if !bytes.Contains(r.Value, []byte(what)) {
+		return false
+	}
+	v, err := parser.ParseBytes(r.Value)
+	if err != nil {
+		return false
+	}
+	id := v.Get("id")
+	return id != nil && (string(id.GetStringBytes()) == what || id.Type() == fastjson.TypeNumber && id.String() == what)
+}
+
+func idOf(r *broker.Record) string { return string(lineage.AppendID(nil, r)) }
+
+// scan finds the records of a topic that descend from the sources. Records that
+// were settled together stand side by side and have the same time, which is how
+// the size of the batch is known.
+func scan(ctx context.Context, b broker.Broker, topic string, since time.Time, sources map[string]*broker.Record) ([]Event, error) {
+	type batch struct {
+		time time.Time
+		size int
+		mine []int // events
+	}
+	var found []Event
+	open := map[int32]*batch{}
+	end := func(x *batch) {
+		for _, i := range x.mine {
+			found[i].Batch = x.size
+		}
+	}
+	for r, err := range broker.Records(ctx, b, topic, broker.AllPartitions, broker.At(since), broker.Position{}) {
+		if err != nil {
+			return nil, err
+		}
+		x := open[r.Partition]
+		if x == nil || !x.time.Equal(r.Time) {
+			if x != nil {
+				end(x)
+			}
+			x = &batch{time: r.Time}
+			open[r.Partition] = x
+		}
+		x.size++
+		if e, ok := event(r, sources); ok {
+			x.mine = append(x.mine, len(found))
+			found = append(found, e)
+		}
+	}
+	for _, x := range open {
+		end(x)
+	}
+	return found, nil
+}
+
+// event tells what a record says about one of the sources.
+func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
+	e := Event{
+		Time: r.Time, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		Model: string(r.Header(lineage.Model)), Error: string(r.Header(lineage.Error)), Bytes: r.Size(),
+	}
+	e.Attempts, _ = strconv.Atoi(string(r.Header(lineage.Attempts)))
+	var path lineage.Path
+	var err error
+	switch of := r.Header(gather.HeaderOf); {
+	case of != nil:
+		path, err = lineage.Parse(string(of))
+		e.What, e.ID = "gathered", lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
+		e.Status = string(r.Header(gather.HeaderStatus))
+		e.Revision, _ = strconv.Atoi(string(r.Header(gather.HeaderRevision)))
+	default:
+		path, err = lineage.Of(r)
+		e.What, e.ID = "answered", idOf(r)
+		e.Service, _, _ = path.Service()
+	}
+	if err != nil {
+		return Event{}, false
+	}
+	e.Source = path.Source.String()
+	source, mine := sources[e.Source]
+	if !mine {
+		return Event{}, false
+	}
+	e.After = r.Time.Sub(source.Time).Milliseconds()
+	switch {
+	case r.Header(service.DeadService) != nil:
+		e.What, e.Service, e.Model = deadLetter, string(r.Header(service.DeadService)), string(r.Header(service.DeadModel))
+	case e.What == "gathered":
+	case isSource(r):
+		e.What, e.Service = "published", ""
+	case r.Header(lineage.Status) != nil:
+		e.What = string(r.Header(lineage.Status))
+	}
+	if e.Attempts == 0 && e.What == "answered" {
+		e.Attempts = 1
+	}
+	return e, true
+}
