@@ -3,242 +3,386 @@
 // Package broker is the contract between Millrace and a message broker.
 //
 // The one idea: everything that runs is the loop Poll, predict, Settle. There
-// is no acknowledgement of single records. [Consumer.Settle] publishes the
-// results of a batch and moves the consumer group past the batch as one unit:
-// both happen or neither does, whatever is killed in between. So each input is
-// answered exactly once in the output topics.
+// is no acknowledgement of single records. [Batch.Settle] publishes the results
+// of a batch and moves the consumer group past the batch as one unit: both happen
+// or neither does, whatever is killed in between. So each input is answered
+// exactly once in the output topics.
 //
-// A driver (embedded, kafka, redis) implements [Broker] and [Consumer] and
-// passes the conformance suite in package brokertest, which has no capability
-// flags: what is written here holds on every broker.
+// A [Broker] is opened by a driver's package (embedded, kafka, redis). It is one
+// type over a small interface, [Driver]: what holds on every broker stands here,
+// once, and package brokertest holds the drivers to the rest. There are no
+// capability flags.
 package broker
 
 import (
 	"context"
-	"time"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 )
 
 // Broker keeps topics, each an append-only log in partitions, and the positions
 // of consumer groups in them. All methods may be called by several goroutines
 // at once. After Close every method returns [ErrClosed].
-type Broker interface {
-	// CreateTopics makes the topics that do not exist yet. An existing topic
-	// with another number of partitions is [ErrTopicConflict]; another
-	// retention is taken over. Names must satisfy [ValidName]. When it returns
-	// nil every topic can be published to and joined.
-	CreateTopics(ctx context.Context, topics ...Topic) error
-
-	// Topics describes every topic, sorted by name.
-	Topics(ctx context.Context) ([]TopicInfo, error)
-
-	// Publish appends the records and returns when they are durable. Records of
-	// equal key keep the order of the call. The broker does not keep or change
-	// the records after the call. [ErrUnknownTopic], [ErrTooLarge] and [ErrFull]
-	// mean that nothing was appended, as does pinning to a partition that does
-	// not exist. On any other error some of the records may have been appended,
-	// but for each partition only a prefix of those meant for it.
-	Publish(ctx context.Context, records ...Record) error
-
-	// Join makes the caller a member of a consumer group that reads the topics.
-	// A group without a position in a topic begins at start ([Start], [End] or
-	// [At]; unset means Start; positions that exist win), and that position is
-	// durable when Join returns. All members join the same topics. Partition i of every topic belongs to
-	// the same member; the topics must have equally many partitions
-	// ([ErrTopicConflict]). Partitions without a member do not exist for longer
-	// than a rebalance.
-	Join(ctx context.Context, group string, start Position, topics ...string) (Consumer, error)
-
-	// Read reads a topic without a group: for tail, replay and inspection.
-	// Partition is a partition's number, or [AllPartitions]. The reader returns
-	// the records from the position from up to, not including, the position to,
-	// each partition in offset order. An unset from is the start. Both ends are
-	// found out when Read is called: an unset to is where the topic ends then;
-	// only [Forever] waits for more.
-	Read(ctx context.Context, topic string, partition int32, from, to Position) (Reader, error)
-
-	// Seek moves the group's positions in the topic, or sets them for a group
-	// that has none: to one position in every partition or, given as many as
-	// there are partitions, to one in each; an unset one leaves its partition
-	// alone. All move or none. It is refused with [ErrGroupActive] while the group
-	// has members.
-	Seek(ctx context.Context, group, topic string, to ...Position) error
-
-	// Groups names the consumer groups that have positions or members, sorted.
-	Groups(ctx context.Context) ([]string, error)
-
-	// Lag tells how far the group is in each partition of each topic it reads,
-	// sorted by topic and partition. It is 0 exactly when nothing is left to
-	// take. A group that does not exist has none.
-	Lag(ctx context.Context, group string) ([]Lag, error)
-
-	// Close ends open consumers and readers and releases what the broker holds.
-	Close() error
+type Broker struct {
+	d Driver
+	o Options
+	*life
+	keyless sticky
 }
 
-// Consumer is one member of a consumer group. It is used by one goroutine and
-// has one batch at a time that is not settled.
-type Consumer interface {
-	// Poll blocks until there is at least one record for this member, waits up
-	// to w.Wait for more, and returns them. Within a partition they come in
-	// offset order, beginning at the group's position. Between the topics of a
-	// partition the record that was appended first comes first, as far as the
-	// broker has them at hand. The records' bytes are not changed by anyone
-	// afterwards and may be kept.
-	//
-	// Poll with a batch that is not settled is a programming error and panics.
-	// When ctx ends Poll returns its error and no records, even if there are
-	// some; nothing is skipped. Assignment may change only in Poll, and what it
-	// returns belongs to the assignment then.
-	Poll(ctx context.Context, w Want) ([]Record, error)
-
-	// Settle appends the results and moves the group past the polled batch, as
-	// one unit, and returns when both are durable. Without a polled batch it
-	// appends the results only (a join answers at its deadline).
-	//
-	// [ErrFenced] means the group gave a partition of this member to another
-	// one, which happens to members that keep a batch too long while others wait
-	// for its partitions: nothing was changed, the batch is forgotten, every
-	// Settle is fenced until the next Poll, and that begins at the positions of
-	// the partitions owned then. [ErrTooLarge],
-	// [ErrUnknownTopic] and [ErrFull] mean that nothing was changed and the
-	// batch is still open. After any other error the driver has found out
-	// whether the settle took place before it returns; if it could not, Settle
-	// may be called again with the same results and takes place once.
-	Settle(ctx context.Context, results ...Record) error
-
-	// Rewind forgets the polled batch; Poll returns its records again.
-	Rewind()
-
-	// Assignment tells which partitions this member owned when Poll last
-	// returned.
-	Assignment() Assignment
-
-	// Close forgets the polled batch, leaves the group and hands its partitions
-	// over at once.
-	Close(ctx context.Context) error
+// Options of a Broker. The zero value is a good default.
+type Options struct {
+	MaxRecordBytes int          // the largest [Record.Size]; 0 means [DefaultMaxRecordBytes]
+	Logger         *slog.Logger // nil means slog.Default()
 }
 
-// Reader reads records in order. It is used by one goroutine.
-type Reader interface {
-	// Next returns at least one and at most max records (0: as many as are at
-	// hand). At the end it returns io.EOF. Their bytes may be kept.
-	Next(ctx context.Context, max int) ([]Record, error)
-	Close() error
+// New makes a Broker of a driver. It is for packages of drivers and for tests
+// that put something between.
+func New(d Driver, o Options) *Broker {
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = DefaultMaxRecordBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Broker{d: d, o: o, life: newLife(context.Background())}
 }
 
-// Record is a message in a topic.
-type Record struct {
-	Topic string
+// Driver is what the broker was made of.
+func (b *Broker) Driver() Driver { return b.d }
 
-	// Partition and Offset say where the record is. They are set by the broker
-	// on records that are read.
-	Partition int32
-	Offset    int64
+// Options are those that the broker was made with, the defaults filled in.
+func (b *Broker) Options() Options { return b.o }
 
-	// Pinned makes Publish and Settle append to Partition. Otherwise the
-	// partition follows from the key ([PartitionOf]); a record with an empty
-	// key goes to any partition. It is false on records that are read.
-	Pinned bool
-
-	// Time is when the broker appended the record; within a partition it never
-	// goes back. It is set by the broker and ignored in Publish and Settle.
-	Time time.Time
-
-	Key     []byte // may be empty
-	Value   []byte // may be empty
-	Headers []Header
+// CreateTopics makes the topics that do not exist yet. An existing topic with
+// another number of partitions is [ErrTopicConflict]; another retention is taken
+// over. Names must satisfy [ValidName]. When it returns nil every topic can be
+// published to and joined.
+func (b *Broker) CreateTopics(ctx context.Context, topics ...Topic) error {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	list, err := planTopics(topics)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := b.d.CreateTopics(ctx, list); err != nil {
+		return fmt.Errorf("create topics: %w", b.cause(ctx, err))
+	}
+	return nil
 }
 
-// Header is a name with a value that travels with a record. Names may repeat.
-type Header struct {
-	Key   string
-	Value []byte
+// planTopics checks topics and fills in their defaults. A topic may be named
+// twice, with the same number of partitions; the last one's retention counts.
+func planTopics(topics []Topic) ([]Topic, error) {
+	var list []Topic
+	for _, t := range topics {
+		if err := ValidName(t.Name); err != nil {
+			return nil, fmt.Errorf("create topic: %w", err)
+		}
+		if t.Partitions == 0 {
+			t.Partitions = DefaultPartitions
+		}
+		if t.Partitions < 1 || t.Partitions > MaxPartitions {
+			return nil, fmt.Errorf("create topic %s: %d partitions, use 1 to %d", t.Name, t.Partitions, MaxPartitions)
+		}
+		if t.Retention < 0 || t.RetentionBytes < 0 {
+			return nil, fmt.Errorf("create topic %s: retention is negative, use 0 to keep records for ever", t.Name)
+		}
+		i := slices.IndexFunc(list, func(other Topic) bool { return other.Name == t.Name })
+		switch {
+		case i < 0:
+			list = append(list, t)
+		case list[i].Partitions != t.Partitions:
+			return nil, fmt.Errorf("create topic %s with %d and with %d partitions: %w", t.Name, list[i].Partitions, t.Partitions, ErrTopicConflict)
+		default:
+			list[i] = t
+		}
+	}
+	return list, nil
 }
 
-// Header returns the value of the first header of that name, or nil.
-func (r *Record) Header(name string) []byte {
-	for i := range r.Headers {
-		if r.Headers[i].Key == name {
-			return r.Headers[i].Value
+// Topics describes every topic, sorted by name.
+func (b *Broker) Topics(ctx context.Context) ([]TopicInfo, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	infos, err := b.d.Topics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", b.cause(ctx, err))
+	}
+	slices.SortFunc(infos, func(x, y TopicInfo) int { return strings.Compare(x.Name, y.Name) })
+	return infos, nil
+}
+
+// Publish appends the records and returns where each went when they are durable.
+// Records of equal key keep the order of the call. The broker does not keep or
+// change the records after the call. [ErrUnknownTopic], [ErrTooLarge] and
+// [ErrFull] mean that nothing was appended, as does pinning to a partition that
+// does not exist. On any other error some of the records may have been appended,
+// but for each partition only a prefix of those meant for it.
+func (b *Broker) Publish(ctx context.Context, records ...Record) ([]Place, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	partitions, err := b.route(ctx, records)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", b.cause(ctx, err))
+	}
+	if len(records) == 0 {
+		return nil, nil
+	}
+	offsets, err := b.d.Append(ctx, records, partitions)
+	if err != nil {
+		return nil, fmt.Errorf("publish: %w", b.cause(ctx, err))
+	}
+	places := make([]Place, len(records))
+	for i := range records {
+		places[i] = Place{records[i].Topic, partitions[i], offsets[i]}
+	}
+	return places, nil
+}
+
+// Join makes the caller a member of a consumer group that reads the topics. A
+// group without a position in a topic begins at start ([Start], [End] or [At];
+// unset means Start; positions that exist win), and that position is durable when
+// Join returns. All members join the same topics. Partition i of every topic
+// belongs to the same member; the topics must have equally many partitions
+// ([ErrTopicConflict]). Partitions without a member do not exist for longer than
+// a rebalance.
+func (b *Broker) Join(ctx context.Context, group string, start Position, topics ...string) (*Consumer, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := ValidName(group); err != nil {
+		return nil, fmt.Errorf("join group: %w", err)
+	}
+	if start.IsForever() {
+		return nil, fmt.Errorf("join group %s at %q: a group cannot begin there", group, start)
+	}
+	if start.IsZero() {
+		start = Start()
+	}
+	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
+	if err := b.joinable(ctx, topics); err != nil {
+		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
+	}
+	m, err := b.d.Join(ctx, group, start, topics)
+	if err != nil {
+		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
+	}
+	return newConsumer(b, group, m), nil
+}
+
+// joinable checks that one group can read all the topics.
+func (b *Broker) joinable(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return errors.New("no topics are named")
+	}
+	first := 0
+	for i, topic := range topics {
+		n, err := b.partitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			first = n
+		}
+		if n != first {
+			return fmt.Errorf("topic %s has %d partitions and %s has %d: %w", topics[0], first, topic, n, ErrTopicConflict)
 		}
 	}
 	return nil
 }
 
-// Size is the record's number of bytes that count against limits: key, value
-// and headers.
-func (r *Record) Size() int {
-	n := len(r.Key) + len(r.Value)
-	for i := range r.Headers {
-		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+func (b *Broker) partitions(ctx context.Context, topic string) (int, error) {
+	n, err := b.d.Partitions(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("topic %q: %w", topic, err)
 	}
-	return n
+	return n, nil
 }
 
-// DefaultMaxRecordBytes is the largest [Record.Size] that a broker takes unless
-// it is opened with another limit.
-const DefaultMaxRecordBytes = 8 << 20
-
-// Want says how much Poll may return. The zero value is a good default.
-type Want struct {
-	Records int           // at most this many; 0 means 1024
-	Bytes   int           // at most about this many bytes, but at least one record; 0 means 16 MiB
-	Wait    time.Duration // how long to wait for more once there is a record; 0 takes what is there
-
-	// Pause names partitions of single topics not to take from this time. A join
-	// that has too much of one topic at hand waits for the others with it.
-	Pause []TopicPartition
+// Read reads a topic without a group: for tail, replay and inspection. Partition
+// is a partition's number, or [AllPartitions]. The reader returns the records
+// from the position from up to, not including, the position to, each partition in
+// offset order. An unset from is the start. Both ends are found out when Read is
+// called: an unset to is where the topic ends then; only [Forever] waits for more.
+func (b *Broker) Read(ctx context.Context, topic string, partition int32, from, to Position) (*Reader, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	n, err := b.partitions(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", b.cause(ctx, err))
+	}
+	partitions := []int32{partition}
+	switch {
+	case from.IsForever():
+		return nil, fmt.Errorf("read topic %s from %q: a reader cannot begin there", topic, from)
+	case partition == AllPartitions:
+		partitions = partitions[:0]
+		for p := range n {
+			partitions = append(partitions, int32(p))
+		}
+	case partition < 0 || int(partition) >= n:
+		return nil, fmt.Errorf("read partition %d of topic %s, which has %d", partition, topic, n)
+	}
+	if from.IsZero() {
+		from = Start()
+	}
+	if to.IsZero() {
+		to = End()
+	}
+	c, err := b.d.Read(ctx, topic, partitions, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("read topic %s from %v to %v: %w", topic, from, to, b.cause(ctx, err))
+	}
+	return newReader(b, topic, c), nil
 }
 
-// TopicPartition is one partition of one topic.
-type TopicPartition struct {
-	Topic     string
-	Partition int32
+// Seek moves the group's positions in the topic, or sets them for a group that
+// has none: to one position in every partition or, given as many as there are
+// partitions, to one in each; an unset one leaves its partition alone. All move or
+// none. It is refused with [ErrGroupActive] while the group has members.
+func (b *Broker) Seek(ctx context.Context, group, topic string, to ...Position) error {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := b.seek(ctx, group, topic, to); err != nil {
+		return fmt.Errorf("seek group %s in topic %s: %w", group, topic, b.cause(ctx, err))
+	}
+	return nil
 }
 
-// Topic describes a topic to create.
-type Topic struct {
-	Name       string
-	Partitions int // 0 means 8
-
-	// Records older than Retention and records beyond RetentionBytes in a
-	// partition may be deleted, oldest first. 0 keeps them for ever.
-	Retention      time.Duration
-	RetentionBytes int64
+func (b *Broker) seek(ctx context.Context, group, topic string, to []Position) error {
+	if err := ValidName(group); err != nil {
+		return err
+	}
+	n, err := b.partitions(ctx, topic)
+	if err != nil {
+		return err
+	}
+	targets, err := Targets(n, to)
+	if err != nil {
+		return err
+	}
+	return b.d.Seek(ctx, group, topic, targets)
 }
 
-// DefaultPartitions is the number of partitions of a topic that names none.
-const DefaultPartitions = 8
-
-// TopicInfo describes an existing topic.
-type TopicInfo struct {
-	Topic
-	Ends []PartitionEnds // one for each partition
+// Groups names the consumer groups that have positions or members, sorted.
+func (b *Broker) Groups(ctx context.Context) ([]string, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	names, err := b.d.Groups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", b.cause(ctx, err))
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
-// PartitionEnds are the ends of a partition's log. Offsets grow but may have
-// gaps: how many records are kept does not follow from the ends.
-type PartitionEnds struct {
-	Start   int64 // offset of the first record that is kept, or that the next one will get
-	End     int64 // greater than any record's offset; the next record gets this or a greater one
-	Records int64 // that are kept, as well as the broker knows
+// Lag tells how far the group is in each partition of each topic it reads, sorted
+// by topic and partition. It is 0 exactly when nothing is left to take. A group
+// that does not exist has none.
+func (b *Broker) Lag(ctx context.Context, group string) ([]Lag, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	lags, err := b.d.Lag(ctx, group)
+	if err != nil {
+		return nil, fmt.Errorf("lag of group %s: %w", group, b.cause(ctx, err))
+	}
+	slices.SortFunc(lags, func(x, y Lag) int {
+		if c := strings.Compare(x.Topic, y.Topic); c != 0 {
+			return c
+		}
+		return int(x.Partition - y.Partition)
+	})
+	return lags, nil
 }
 
-// Lag is a group's state in one partition of one topic.
-type Lag struct {
-	Topic     string
-	Partition int32
-	Position  int64  // offset of the next record the group takes, or less
-	End       int64  // as in PartitionEnds; equal to Position when there is no lag
-	Lag       int64  // records between Position and End that still exist
-	Member    string // the member that owns the partition; empty for none
+// Close ends open consumers and readers and releases what the broker holds. A
+// second Close does nothing.
+func (b *Broker) Close() error {
+	if !b.end() {
+		return nil
+	}
+	return b.d.Close()
 }
 
-// Assignment tells what partitions a consumer owns, in every topic it joined.
-type Assignment struct {
-	Partitions []int32 // sorted; not to be changed
-	Epoch      int64   // changes whenever a partition was gained or lost (even if regained)
+// life counts the calls of something that can be closed, and ends them then.
+type life struct {
+	ctx  context.Context // ends with ErrClosed
+	kill context.CancelCauseFunc
+
+	mu     sync.Mutex // for closed, and for beginning a call before it is set
+	closed bool
+	calls  sync.WaitGroup
 }
 
-// AllPartitions makes Read read every partition of a topic.
-const AllPartitions int32 = -1
+func newLife(parent context.Context) *life {
+	ctx, kill := context.WithCancelCause(parent)
+	return &life{ctx: ctx, kill: kill}
+}
+
+// enter begins a call: the context ends with the caller's and with the life.
+func (l *life) enter(caller context.Context) (ctx context.Context, leave func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.ctx.Err() != nil {
+		return nil, nil, ErrClosed
+	}
+	if err := caller.Err(); err != nil {
+		return nil, nil, err
+	}
+	l.calls.Add(1)
+	ctx, cancel := context.WithCancelCause(caller)
+	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		l.calls.Done()
+	}, nil
+}
+
+// cause says why a call failed: that its context has ended is a consequence when
+// that was by closing.
+func (l *life) cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
+
+// end ends the calls and waits for them. It reports whether it was the first.
+func (l *life) end() bool {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	l.mu.Unlock()
+	l.kill(ErrClosed)
+	l.calls.Wait()
+	return first
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // Records ranges over what b.Read reads. An error ends it.
-func Records(ctx context.Context, b Broker, topic string, partition int32, from, to Position) iter.Seq2[*Record, error] {
+func Records(ctx context.Context, b *Broker, topic string, partition int32, from, to Position) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		reader, err := b.Read(ctx, topic, partition, from, to)
 		if err != nil {
@@ -39,7 +39,7 @@ func Records(ctx context.Context, b Broker, topic string, partition int32, from,
 
 // First returns the first record of a partition at or after a position, or nil.
 // It reads no more than that one.
-func First(ctx context.Context, b Broker, topic string, partition int32, from Position) (*Record, error) {
+func First(ctx context.Context, b *Broker, topic string, partition int32, from Position) (*Record, error) {
 	reader, err := b.Read(ctx, topic, partition, from, Position{})
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func First(ctx context.Context, b Broker, topic string, partition int32, from Po
 
 // Last returns the last record of a partition, or nil. On some brokers offsets
 // before the end hold no record, so it looks further and further back.
-func Last(ctx context.Context, b Broker, topic string, partition int32) (*Record, error) {
+func Last(ctx context.Context, b *Broker, topic string, partition int32) (*Record, error) {
 	infos, err := b.Topics(ctx)
 	if err != nil {
 		return nil, err

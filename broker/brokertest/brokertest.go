@@ -29,7 +29,7 @@ type Harness struct {
 	// goroutines at once and not after the test's end; what it opened is closed
 	// with t.Cleanup. (The suite calls Broker.Close itself only where it tests
 	// that, on a harness of which it opened one client.)
-	Open func(t testing.TB) broker.Broker
+	Open func(t testing.TB) *broker.Broker
 
 	// Restart ends the broker as a power cut or kill -9 would and starts it
 	// again with what was durable. When it returns, Open works. Clients opened
@@ -96,6 +96,7 @@ func properties() []property {
 		seekProperties(),
 		pollProperties(),
 		settleProperties(),
+		batchProperties(),
 		rebalanceProperties(),
 		loadProperties(),
 		modelProperties(),

@@ -28,7 +28,14 @@ func TestMain(m *testing.M) {
 
 // newMemory is a harness of the broker in memory, broken or not.
 func newMemory(t testing.TB, fault memory.Fault) *Harness {
-	opts := memory.Options{MaxRecordBytes: 1 << 20, HandoverTimeout: 300 * time.Millisecond, Fault: fault}
+	opts := memory.Options{HandoverTimeout: 300 * time.Millisecond, Fault: fault}
+	limit := 1 << 20
+	switch fault {
+	case memory.LimitTooLow:
+		limit--
+	case memory.LimitTooHigh:
+		limit++
+	}
 	var mu sync.Mutex
 	b := memory.New(opts)
 	current := func() *memory.Broker {
@@ -38,7 +45,11 @@ func newMemory(t testing.TB, fault memory.Fault) *Harness {
 	}
 	t.Cleanup(func() { current().Unblock() })
 	return &Harness{
-		Open: func(testing.TB) broker.Broker { return current() },
+		Open: func(t testing.TB) *broker.Broker {
+			b := broker.New(current(), broker.Options{MaxRecordBytes: limit})
+			t.Cleanup(func() { b.Close() })
+			return b
+		},
 		Restart: func(testing.TB) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -49,7 +60,7 @@ func newMemory(t testing.TB, fault memory.Fault) *Harness {
 			return func() { current().SetFull(false) }
 		},
 		HandoverTimeout: opts.HandoverTimeout,
-		MaxRecordBytes:  opts.MaxRecordBytes,
+		MaxRecordBytes:  1 << 20,
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *suite) publishThrough(ctx context.Context, ledger *Ledger, topic, key s
 	for ctx.Err() == nil {
 		records := []broker.Record{issue(ledger, topic, key), issue(ledger, topic, key+"'"), issue(ledger, topic, key)}
 		bounded, cancel := s.bounded()
-		err := client.Publish(bounded, records...)
+		_, err := client.Publish(bounded, records...)
 		cancel()
 		if err == nil {
 			acknowledge(ledger, records)
@@ -164,7 +164,7 @@ func fullDisk(s *suite) {
 		r := issue(&ledger, out, "k")
 		ctx, cancel := s.bounded()
 		defer cancel()
-		err := s.client.Publish(ctx, r)
+		_, err := s.client.Publish(ctx, r)
 		if err == nil {
 			acknowledge(&ledger, []broker.Record{r})
 			return false
@@ -198,7 +198,7 @@ func fullDisk(s *suite) {
 		r := issue(&ledger, out, "k")
 		ctx, cancel := s.bounded()
 		defer cancel()
-		if err := s.client.Publish(ctx, r); err != nil {
+		if _, err := s.client.Publish(ctx, r); err != nil {
 			return false
 		}
 		acknowledge(&ledger, []broker.Record{r})
@@ -267,7 +267,7 @@ func closeEndsAll(s *suite) {
 			return b.CreateTopics(ctx, broker.Topic{Name: s.name("late"), Partitions: 1})
 		},
 		"Topics":  func(ctx context.Context) error { _, err := b.Topics(ctx); return err },
-		"Publish": func(ctx context.Context) error { return b.Publish(ctx, pinned(topic, 0, "late")) },
+		"Publish": func(ctx context.Context) error { _, err := b.Publish(ctx, pinned(topic, 0, "late")); return err },
 		"Join":    func(ctx context.Context) error { _, err := b.Join(ctx, group, broker.Start(), topic); return err },
 		"Read": func(ctx context.Context) error {
 			_, err := b.Read(ctx, topic, 0, broker.Start(), broker.End())

@@ -25,6 +25,7 @@ func publishProperties() []property {
 		{name: "Publish/lets time never go back in a partition", check: publishTime},
 		{name: "Publish/refuses an unknown topic", check: publishUnknownTopic},
 		{name: "Publish/loses nothing of many publishers at once", check: publishConcurrently},
+		{name: "Publish/tells where each record went", check: publishPlaces},
 	}
 }
 
@@ -113,7 +114,8 @@ func publishOverLimit(s *suite) {
 		record(topic, "b", "small"),
 	}
 	s.mustFail("publish a record over the limit", broker.ErrTooLarge, func(ctx context.Context) error {
-		return s.client.Publish(ctx, records...)
+		_, err := s.client.Publish(ctx, records...)
+		return err
 	})
 	s.wantValues("after a refused publish", s.readAll(topic))
 	s.publish(records[0], records[2])
@@ -156,10 +158,12 @@ func publishPinned(s *suite) {
 		}
 	}
 	s.mustFail("publish to a partition that does not exist", nil, func(ctx context.Context) error {
-		return s.client.Publish(ctx, pinned(topic, partitions, "x"))
+		_, err := s.client.Publish(ctx, pinned(topic, partitions, "x"))
+		return err
 	})
 	s.mustFail("publish to a negative partition", nil, func(ctx context.Context) error {
-		return s.client.Publish(ctx, pinned(topic, -1, "x"))
+		_, err := s.client.Publish(ctx, pinned(topic, -1, "x"))
+		return err
 	})
 	if n := len(s.readAll(topic)); n != partitions+1 {
 		s.Errorf("read %d records, want %d", n, partitions+1)
@@ -198,7 +202,8 @@ func publishTime(s *suite) {
 func publishUnknownTopic(s *suite) {
 	known, unknown := s.create("tickets", 1), s.name("nowhere")
 	s.mustFail("publish to an unknown topic", broker.ErrUnknownTopic, func(ctx context.Context) error {
-		return s.client.Publish(ctx, record(unknown, "k", "v"))
+		_, err := s.client.Publish(ctx, record(unknown, "k", "v"))
+		return err
 	})
 	if _, exists := s.topics()[unknown]; exists {
 		s.Error("publishing to an unknown topic created it")
@@ -227,7 +232,7 @@ func (s *suite) publishNumbered(ledger *Ledger, topic string, publishers, rounds
 					issue(ledger, topic, fmt.Sprintf("key-%d-a", p)),
 				}
 				ctx, cancel := s.bounded()
-				err := s.client.Publish(ctx, records...)
+				_, err := s.client.Publish(ctx, records...)
 				cancel()
 				if err != nil {
 					s.Errorf("publish: %v", err)
@@ -266,5 +271,27 @@ func (s *suite) wantOnce(ledger *Ledger, topic string) {
 	}
 	if err := ledger.Audit(topic).Err(); err != nil {
 		s.Fatal(err)
+	}
+}
+
+func publishPlaces(s *suite) {
+	one, two := s.create("one", 3), s.create("two", 1)
+	s.publish(pinned(one, 2, "before"))
+	var records []broker.Record
+	for i := range 20 {
+		records = append(records, record(one, fmt.Sprintf("key-%d", i), fmt.Sprintf("one-%d", i)), record(two, "", fmt.Sprintf("two-%d", i)))
+	}
+	places := s.publish(records...)
+	if len(places) != len(records) {
+		s.Fatalf("%d records were published, and %d places returned", len(records), len(places))
+	}
+	there := map[broker.Place]string{}
+	for _, r := range append(s.readAll(one), s.readAll(two)...) {
+		there[broker.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}] = string(r.Value)
+	}
+	for i, place := range places {
+		if there[place] != string(records[i].Value) {
+			s.Fatalf("record %d was said to be at %v, where %q is: %q", i, place, there[place], records[i].Value)
+		}
 	}
 }

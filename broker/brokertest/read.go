@@ -105,7 +105,7 @@ func readAllPartitions(s *suite) {
 }
 
 // next reads from an open reader; the call must succeed.
-func (s *suite) next(r broker.Reader, most int) []broker.Record {
+func (s *suite) next(r *broker.Reader, most int) []broker.Record {
 	s.Helper()
 	var records []broker.Record
 	s.do("next", func(ctx context.Context) (err error) {
@@ -119,9 +119,9 @@ func (s *suite) next(r broker.Reader, most int) []broker.Record {
 }
 
 // open begins a read that ends with the test.
-func (s *suite) open(topic string, partition int32, from, to broker.Position) broker.Reader {
+func (s *suite) open(topic string, partition int32, from, to broker.Position) *broker.Reader {
 	s.Helper()
-	var r broker.Reader
+	var r *broker.Reader
 	s.do("read "+topic, func(ctx context.Context) (err error) {
 		r, err = s.client.Read(ctx, topic, partition, from, to)
 		return err

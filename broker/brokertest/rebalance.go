@@ -313,7 +313,7 @@ func (s *suite) workTogether(w worker, members []*member, during func()) {
 	for _, m := range members {
 		m.Rewind()
 		wg.Go(func() {
-			if err := w.work(ctx, m); err != nil && !errors.Is(err, context.Canceled) {
+			if err := w.work(ctx, m.Consumer); err != nil && !errors.Is(err, context.Canceled) {
 				s.Errorf("a member of %s: %v", w.group, err)
 			}
 		})

@@ -23,8 +23,8 @@ import (
 type suite struct {
 	testing.TB
 	h      *Harness
-	client broker.Broker // the first client
-	suffix string        // makes names unique on a shared server
+	client *broker.Broker // the first client
+	suffix string         // makes names unique on a shared server
 }
 
 func newSuite(t testing.TB, h *Harness) *suite {
@@ -100,9 +100,14 @@ func (s *suite) createTopic(t broker.Topic) {
 	s.do("create "+t.Name, func(ctx context.Context) error { return s.client.CreateTopics(ctx, t) })
 }
 
-func (s *suite) publish(records ...broker.Record) {
+func (s *suite) publish(records ...broker.Record) []broker.Place {
 	s.Helper()
-	s.do("publish", func(ctx context.Context) error { return s.client.Publish(ctx, records...) })
+	var places []broker.Place
+	s.do("publish", func(ctx context.Context) (err error) {
+		places, err = s.client.Publish(ctx, records...)
+		return err
+	})
+	return places
 }
 
 // record is a record with a key and a value, which goes where the key says.
@@ -167,7 +172,7 @@ func (s *suite) read(topic string, partition int32, from, to broker.Position) []
 	return records
 }
 
-func (s *suite) readFrom(b broker.Broker, topic string, partition int32, from, to broker.Position) ([]broker.Record, error) {
+func (s *suite) readFrom(b *broker.Broker, topic string, partition int32, from, to broker.Position) ([]broker.Record, error) {
 	ctx, cancel := s.bounded()
 	defer cancel()
 	reader, err := b.Read(ctx, topic, partition, from, to)
@@ -241,7 +246,7 @@ func sameContent(sent, got *broker.Record) string {
 
 // member is a consumer whose calls must succeed.
 type member struct {
-	broker.Consumer
+	*broker.Consumer
 	s *suite
 }
 
@@ -251,9 +256,9 @@ func (s *suite) join(group string, start broker.Position, topics ...string) *mem
 	return s.joinFrom(s.client, group, start, topics...)
 }
 
-func (s *suite) joinFrom(b broker.Broker, group string, start broker.Position, topics ...string) *member {
+func (s *suite) joinFrom(b *broker.Broker, group string, start broker.Position, topics ...string) *member {
 	s.Helper()
-	var c broker.Consumer
+	var c *broker.Consumer
 	s.do("join "+group, func(ctx context.Context) (err error) {
 		c, err = b.Join(ctx, group, start, topics...)
 		return err
@@ -280,14 +285,35 @@ func (m *member) poll(w broker.Want) []broker.Record {
 func (m *member) tryPoll(w broker.Want, atMost time.Duration) ([]broker.Record, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), atMost)
 	defer cancel()
-	records, err := m.Poll(ctx, w)
-	if err != nil && len(records) > 0 {
-		return nil, fmt.Errorf("Poll returned %d records together with an error: %w", len(records), err)
+	batch, err := m.open(ctx, w)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && len(records) == 0 {
+	return batch.Records, nil
+}
+
+// batch returns the next batch, which must come.
+func (m *member) batch(w broker.Want) *broker.Batch {
+	m.s.Helper()
+	ctx, cancel := m.s.bounded()
+	defer cancel()
+	b, err := m.open(ctx, w)
+	if err != nil {
+		m.s.Fatalf("poll: %v", err)
+	}
+	return b
+}
+
+// open polls and returns the batch.
+func (m *member) open(ctx context.Context, w broker.Want) (*broker.Batch, error) {
+	batch, err := m.Poll(ctx, w)
+	if err != nil && batch != nil {
+		return nil, fmt.Errorf("Poll returned %d records together with an error: %w", len(batch.Records), err)
+	}
+	if err == nil && (batch == nil || len(batch.Records) == 0) {
 		return nil, errors.New("Poll returned neither a record nor an error")
 	}
-	return records, err
+	return batch, err
 }
 
 // pollAll polls and settles until n records came.

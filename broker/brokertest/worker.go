@@ -26,10 +26,11 @@ type worker struct {
 	busy   time.Duration // a batch takes up to this long
 	fickle bool          // now and then rewinds instead of settling
 	stays  bool          // takes a new client when its broker fails
+	open   int           // so many batches at a time, which end in any order; 0 or 1: one
 }
 
 // run works until ctx ends. It returns what a correct broker never does.
-func (w *worker) run(ctx context.Context, client broker.Broker) error {
+func (w *worker) run(ctx context.Context, client *broker.Broker) error {
 	for {
 		err := w.session(ctx, client)
 		var broken *brokenPromise
@@ -61,7 +62,7 @@ func (e *brokenPromise) Error() string { return e.text }
 func broken(format string, args ...any) error { return &brokenPromise{fmt.Sprintf(format, args...)} }
 
 // session is a membership: from Join to Close.
-func (w *worker) session(ctx context.Context, client broker.Broker) error {
+func (w *worker) session(ctx context.Context, client *broker.Broker) error {
 	c, err := client.Join(ctx, w.group, broker.Start(), w.in...)
 	if err != nil {
 		return err
@@ -71,14 +72,62 @@ func (w *worker) session(ctx context.Context, client broker.Broker) error {
 		defer cancel()
 		_ = c.Close(ctx) // of a dead client; the group does without it
 	}()
+	if w.open > 1 {
+		return w.workAhead(ctx, c)
+	}
 	return w.work(ctx, c)
 }
 
+// workAhead polls on while batches are open.
+func (w *worker) workAhead(ctx context.Context, c *broker.Consumer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	defer running.Wait()
+	room := make(chan struct{}, w.open)
+	for {
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		batch, err := c.Poll(ctx, broker.Want{Records: w.most, Wait: w.wait})
+		if err != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+		if err := checkAssignment(c.Assignment(), c.Assignment(), batch.Records); err != nil {
+			return err
+		}
+		if w.fickle && rand.IntN(20) == 0 {
+			<-room
+			c.Rewind()
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-room }()
+			pause(ctx, rand.N(w.busy))
+			if w.fickle && ctx.Err() != nil {
+				return // leaves with open batches
+			}
+			bounded, cancelSettle := w.s.bounded()
+			defer cancelSettle()
+			err := batch.Settle(bounded, answers(w.out, batch.Records)...)
+			if err != nil && !errors.Is(err, broker.ErrFenced) {
+				cancel(err)
+			}
+		})
+	}
+}
+
 // work polls and settles until ctx ends or the broker fails.
-func (w *worker) work(ctx context.Context, c broker.Consumer) error {
+func (w *worker) work(ctx context.Context, c *broker.Consumer) error {
 	before := c.Assignment()
 	for {
-		batch, err := c.Poll(ctx, broker.Want{Records: w.most, Wait: w.wait})
+		polled, err := c.Poll(ctx, broker.Want{Records: w.most, Wait: w.wait})
+		var batch []broker.Record
+		if err == nil {
+			batch = polled.Records
+		}
 		after := c.Assignment()
 		if err := checkAssignment(before, after, batch); err != nil {
 			return err
@@ -103,7 +152,7 @@ func (w *worker) work(ctx context.Context, c broker.Consumer) error {
 	}
 }
 
-func (w *worker) settle(c broker.Consumer, batch []broker.Record) error {
+func (w *worker) settle(c *broker.Consumer, batch []broker.Record) error {
 	ctx, cancel := w.s.bounded()
 	defer cancel()
 	err := c.Settle(ctx, answers(w.out, batch)...)
@@ -147,7 +196,7 @@ func (s *suite) crew() *crew {
 
 // start lets a worker run until the crew ends or its own stop is called, which
 // waits for it.
-func (c *crew) start(w worker, client broker.Broker) (stop func()) {
+func (c *crew) start(w worker, client *broker.Broker) (stop func()) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	done := make(chan struct{})
 	c.wg.Go(func() {

@@ -7,22 +7,19 @@ type Fault string
 
 // Publishing and topics.
 const (
-	WrongPartitioner     Fault = "equal keys go by another partitioner"
-	IgnoresPin           Fault = "Pinned is ignored"
+	LimitTooLow          Fault = "the limit itself is too large"
+	LimitTooHigh         Fault = "one byte over the limit is taken"
+	OtherPartition       Fault = "records go to another partition than they are meant for"
+	OffsetOffByOne       Fault = "Publish returns an offset one too high"
 	KeepsCallersBytes    Fault = "the caller's bytes are kept"
 	DropsRepeatedHeaders Fault = "only the first header of a name is kept"
 	PublishReorders      Fault = "Publish appends the call's records in reverse"
 	LosesRecords         Fault = "every hundredth record is lost"
 	TimeGoesBack         Fault = "Time goes back"
-	LimitTooLow          Fault = "the limit itself is too large"
-	LimitTooHigh         Fault = "one byte over the limit is taken"
-	HalfWritten          Fault = "records before one that is too large are written"
 	CreatesUnknownTopic  Fault = "an unknown topic is created"
-	TakesAnyName         Fault = "names are not checked"
 	IgnoresTopicConflict Fault = "another number of partitions is no conflict"
 	CreateEmptiesTopic   Fault = "creating a topic again empties it"
 	KeepsOldRetention    Fault = "another retention is not taken over"
-	UnsortedTopics       Fault = "Topics is not sorted"
 	EndOffByOne          Fault = "Topics tells an end one too low"
 )
 
@@ -32,7 +29,6 @@ const (
 	ReadToIncluded      Fault = "Read includes the position to"
 	ReadEndMoves        Fault = "Read to the end follows the end"
 	ReadMissesPartition Fault = "Read of all partitions leaves one out"
-	ReadsUnknownTopic   Fault = "an unknown topic reads as an empty one"
 	ReadCancelSkips     Fault = "a Next whose context ended skips records"
 	TimeExcluded        Fault = "At is behind the records of that time"
 	ReadersNotWoken     Fault = "a publish wakes nobody"
@@ -41,7 +37,6 @@ const (
 
 // Groups.
 const (
-	JoinsUnequalTopics  Fault = "topics of unequal partitions are joined"
 	IgnoresStart        Fault = "a new group always begins at the start"
 	EndAtFirstPoll      Fault = "a group from the end begins where the end is at its first Poll"
 	NewTopicAtEnd       Fault = "a topic that an old group adds begins at the end"
@@ -58,7 +53,6 @@ const (
 	SeekFirstForAll     Fault = "Seek takes the first partition's position for all"
 	SeekUnsetIsStart    Fault = "Seek takes an unset position for the start"
 	SeekNeedsGroup      Fault = "Seek of a group that nobody joined does nothing"
-	SeeksUnknownTopic   Fault = "Seek in an unknown topic is no error"
 )
 
 // Polling.
@@ -73,8 +67,8 @@ const (
 	ReusesBuffers      Fault = "Poll writes over what it returned before"
 	CancelReturnsBatch Fault = "a Poll whose context ended returns what it has"
 	CancelSkips        Fault = "a Poll whose context ended skips records"
+	BacklogStands      Fault = "the backlog is always 0"
 	TopicsInTurn       Fault = "topics are taken in turn, not by age"
-	PollsOverOpenBatch Fault = "Poll with an open batch goes on"
 )
 
 // Settling.
@@ -87,12 +81,16 @@ const (
 	ErrorClosesBatch     Fault = "a refused Settle moves past the batch"
 	SettleNeedsBatch     Fault = "Settle without a batch is refused"
 	LargeSettleTruncated Fault = "only the first 10,000 results are published"
+	SettlesPastHoles     Fault = "a batch is settled before those polled before it"
+	SettleMovesToPolled  Fault = "Settle moves past all open batches"
 	RewindLoses          Fault = "Rewind moves past the batch"
 	CloseSkipsBatch      Fault = "Close moves past the batch"
 )
 
 // Rebalancing.
 const (
+	GivesOpenBatches       Fault = "Poll hands over partitions that have open batches"
+	PollsWhatMustGo        Fault = "partitions that others wait for are polled further"
 	SplitsCoPartitions     Fault = "partition i of two topics goes to two members"
 	ReordersAfterRebalance Fault = "the first batch after a rebalance is in reverse"
 	StealsOpenBatches      Fault = "partitions are taken from members with open batches at once"
@@ -116,5 +114,4 @@ const (
 	SilentlyFull          Fault = "a full disk drops records silently"
 	NeverHeals            Fault = "a full disk stays full"
 	CloseLeavesBlocked    Fault = "Close leaves calls blocked"
-	WorksAfterClose       Fault = "Publish works after Close"
 )

@@ -17,13 +17,13 @@ import (
 type group struct {
 	positions map[string][]int64 // of each topic's partitions
 	before    map[string][]int64 // positions before the last settle (for a fault)
-	members   []*consumer        // in the order of joining
-	owner     []*consumer        // by partition; nil is free
+	members   []*member          // in the order of joining
+	owner     []*member          // by partition; nil is free
 	since     time.Time          // when the members last changed
 	epoch     int64
 }
 
-func (g *group) target(p int) *consumer {
+func (g *group) target(p int) *member {
 	if len(g.members) == 0 {
 		return nil
 	}
@@ -38,27 +38,13 @@ func clonePositions(m map[string][]int64) map[string][]int64 {
 	return c
 }
 
-// Join implements broker.Broker.
-func (b *Broker) Join(_ context.Context, name string, start broker.Position, topics ...string) (broker.Consumer, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, broker.ErrClosed
-	}
-	if err := broker.ValidName(name); err != nil {
+// Join implements broker.Driver.
+func (b *Broker) Join(_ context.Context, name string, start broker.Position, topics []string) (broker.Member, error) {
+	if err := b.enter(); err != nil {
 		return nil, err
 	}
-	partitions := 0
-	for _, name := range topics {
-		t := b.topics[name]
-		if t == nil {
-			return nil, fmt.Errorf("join %s: %w", name, broker.ErrUnknownTopic)
-		}
-		if partitions != 0 && t.Partitions != partitions && !b.broken(JoinsUnequalTopics) {
-			return nil, fmt.Errorf("join %s: %w", name, broker.ErrTopicConflict)
-		}
-		partitions = t.Partitions
-	}
+	defer b.mu.Unlock()
+	partitions := b.topics[topics[0]].Partitions
 	g := b.group(name)
 	for _, topic := range topics {
 		if g.positions[topic] == nil || b.broken(JoinResetsPositions) {
@@ -73,14 +59,17 @@ func (b *Broker) Join(_ context.Context, name string, start broker.Position, top
 	}
 	g.before = clonePositions(g.positions)
 	if len(g.members) == 0 {
-		g.owner = make([]*consumer, partitions)
+		g.owner = make([]*member, partitions)
 	}
 	b.members++
-	c := &consumer{b: b, g: g, id: fmt.Sprintf("member-%d", b.members), topics: topics}
-	c.atEnd = start.IsEnd() && b.broken(EndAtFirstPoll)
-	g.members = append(g.members, c)
+	m := &member{
+		b: b, g: g, id: fmt.Sprintf("member-%d", b.members), topics: topics,
+		next: clonePositions(g.positions), since: make([]int64, partitions),
+	}
+	m.atEnd = start.IsEnd() && b.broken(EndAtFirstPoll)
+	g.members = append(g.members, m)
 	b.membersChanged(g)
-	return c, nil
+	return m, nil
 }
 
 func (b *Broker) group(name string) *group {
@@ -112,86 +101,103 @@ func (b *Broker) membersChanged(g *group) {
 	b.wake()
 }
 
-// rebalance moves partitions as far as c's Poll can: c lets go of what should
-// be another's, takes what is free, and takes from members silent for too long.
-func (b *Broker) rebalance(c *consumer) {
-	g, now, moved := c.g, time.Now(), false
+// rebalance moves partitions as far as m's Poll can: m lets go of what should be
+// another's and of which nothing is open, takes what is free, and takes from
+// members silent for too long.
+func (b *Broker) rebalance(m *member) {
+	g, now, moved := m.g, time.Now(), false
+	epoch := g.epoch + 1
 	for p, owner := range g.owner {
 		target := g.target(p)
 		switch {
 		case owner == target:
 			continue
-		case owner == c:
+		case owner == m && m.hasOpen(p) && !b.broken(GivesOpenBatches):
+			continue
+		case owner == m:
 			g.owner[p] = nil
 			moved = true
 		case owner != nil && now.Before(g.since.Add(b.opts.HandoverTimeout)):
 			continue
 		case owner != nil && (b.broken(SilentKeepPartitions) || b.broken(PartitionsOrphaned)):
 			continue
-		case target == c:
+		case target == m:
 			if owner != nil {
 				owner.fenced = true
 			}
-			g.owner[p] = c
+			b.gain(m, p, epoch)
 			moved = true
-			if b.broken(TakesOverTooEarly) {
-				for _, topic := range c.topics {
-					g.positions[topic][p] = max(0, g.positions[topic][p]-1)
-				}
-			}
 		}
 	}
 	if moved {
 		b.wake()
 	}
-	if moved || c.fenced {
-		g.epoch++
-		c.assigned = broker.Assignment{Epoch: g.epoch}
-		if b.broken(EpochStands) {
-			c.assigned.Epoch = 1
-		}
-		for p, owner := range g.owner {
-			if owner == c {
-				c.assigned.Partitions = append(c.assigned.Partitions, int32(p))
-			}
-		}
-		c.gained = true
+	if moved || m.fenced {
+		g.epoch = epoch
+		m.assign()
 	}
-	c.fenced = false
+	m.fenced = false
+}
+
+// gain makes the partition m's, which begins where the group stands.
+func (b *Broker) gain(m *member, p int, epoch int64) {
+	m.g.owner[p] = m
+	m.since[p] = epoch
+	for _, topic := range m.topics {
+		if b.broken(TakesOverTooEarly) {
+			m.g.positions[topic][p] = max(0, m.g.positions[topic][p]-1)
+		}
+		m.next[topic][p] = m.g.positions[topic][p]
+	}
+}
+
+// hasOpen reports whether something of the partition is polled and not settled.
+func (m *member) hasOpen(p int) bool {
+	for _, topic := range m.topics {
+		if m.next[topic][p] != m.g.positions[topic][p] {
+			return true
+		}
+	}
+	return false
+}
+
+// assign finds out what the member owns now.
+func (m *member) assign() {
+	a := broker.Assignment{Epoch: m.g.epoch}
+	if m.b.broken(EpochStands) {
+		a.Epoch = 1
+	}
+	for p, owner := range m.g.owner {
+		if owner == m {
+			a.Partitions = append(a.Partitions, int32(p))
+			a.Since = append(a.Since, m.since[p])
+		}
+	}
+	m.assigned = a
+	m.gained = true
 }
 
 // waitsForPartition reports when c may take a partition that is not handed over.
-func (c *consumer) waitsForPartition() (time.Time, bool) {
-	for p, owner := range c.g.owner {
-		if owner != nil && owner != c && c.g.target(p) == c {
-			return c.g.since.Add(c.b.opts.HandoverTimeout), true
+func (m *member) waitsForPartition() (time.Time, bool) {
+	for p, owner := range m.g.owner {
+		if owner != nil && owner != m && m.g.target(p) == m {
+			return m.g.since.Add(m.b.opts.HandoverTimeout), true
 		}
 	}
 	return time.Time{}, false
 }
 
-// Seek implements broker.Broker.
-func (b *Broker) Seek(_ context.Context, name, topic string, to ...broker.Position) error {
-	b.mu.Lock()
+// Seek implements broker.Driver.
+func (b *Broker) Seek(_ context.Context, name, topic string, targets []broker.Position) error {
+	if err := b.enter(); err != nil {
+		return err
+	}
 	defer b.mu.Unlock()
-	if b.closed {
-		return broker.ErrClosed
-	}
-	if b.topics[topic] == nil && b.broken(SeeksUnknownTopic) || b.groups[name] == nil && b.broken(SeekNeedsGroup) {
+	if b.groups[name] == nil && b.broken(SeekNeedsGroup) || b.broken(SeekIgnored) {
 		return nil
-	}
-	if b.topics[topic] == nil {
-		return fmt.Errorf("seek %s in %s: %w", name, topic, broker.ErrUnknownTopic)
 	}
 	if g := b.groups[name]; g != nil && len(g.members) > 0 && !b.broken(SeeksActiveGroup) {
-		return fmt.Errorf("seek %s: %w", name, broker.ErrGroupActive)
-	}
-	if b.broken(SeekIgnored) {
-		return nil
-	}
-	targets, err := broker.Targets(b.topics[topic].Partitions, to)
-	if err != nil {
-		return fmt.Errorf("seek %s in %s: %w", name, topic, err)
+		return broker.ErrGroupActive
 	}
 	if b.broken(SeekFirstForAll) {
 		targets = slices.Repeat(targets[:1], len(targets))
@@ -214,13 +220,12 @@ func (b *Broker) Seek(_ context.Context, name, topic string, to ...broker.Positi
 	return nil
 }
 
-// Groups implements broker.Broker.
+// Groups implements broker.Driver.
 func (b *Broker) Groups(context.Context) ([]string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, broker.ErrClosed
+	if err := b.enter(); err != nil {
+		return nil, err
 	}
+	defer b.mu.Unlock()
 	if b.broken(GroupsOnlyActive) {
 		names := sortedKeys(b.groups)
 		return slices.DeleteFunc(names, func(name string) bool { return len(b.groups[name].members) == 0 }), nil
@@ -228,13 +233,12 @@ func (b *Broker) Groups(context.Context) ([]string, error) {
 	return sortedKeys(b.groups), nil
 }
 
-// Lag implements broker.Broker.
+// Lag implements broker.Driver.
 func (b *Broker) Lag(_ context.Context, name string) ([]broker.Lag, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, broker.ErrClosed
+	if err := b.enter(); err != nil {
+		return nil, err
 	}
+	defer b.mu.Unlock()
 	g := b.groups[name]
 	if g == nil {
 		return nil, nil

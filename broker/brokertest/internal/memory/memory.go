@@ -10,6 +10,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,12 +21,11 @@ import (
 
 // Options say how a broker behaves.
 type Options struct {
-	MaxRecordBytes  int
 	HandoverTimeout time.Duration
 	Fault           Fault // the promise to break; empty for none
 }
 
-// Broker is a broker.Broker in memory.
+// Broker is a broker.Driver in memory.
 type Broker struct {
 	opts Options
 
@@ -36,7 +36,7 @@ type Broker struct {
 	seq     int64 // counts appends: which record was first
 	members int   // counts joins: names members
 	full    bool
-	closed  bool
+	gone    bool // what this was is another Broker now
 }
 
 type topic struct {
@@ -50,7 +50,7 @@ type entry struct {
 	seq int64
 }
 
-var _ broker.Broker = (*Broker)(nil)
+var _ broker.Driver = (*Broker)(nil)
 
 // New returns an empty broker.
 func New(opts Options) *Broker {
@@ -67,7 +67,8 @@ func New(opts Options) *Broker {
 func (b *Broker) Crash() *Broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.close()
+	b.gone = true
+	b.wake()
 	next := New(b.opts)
 	next.topics, next.seq, next.members = b.topics, b.seq, b.members
 	if b.broken(ForgetsPublishInCrash) {
@@ -104,6 +105,19 @@ func (b *Broker) SetFull(full bool) {
 
 func (b *Broker) broken(f Fault) bool { return b.opts.Fault == f }
 
+// errGone is what the clients of a broker that has crashed get.
+var errGone = errors.New("the broker has crashed")
+
+// enter begins a call; the caller unlocks b.mu.
+func (b *Broker) enter() error {
+	b.mu.Lock()
+	if b.gone {
+		b.mu.Unlock()
+		return errGone
+	}
+	return nil
+}
+
 // wake makes every waiter look again.
 func (b *Broker) wake() {
 	close(b.changed)
@@ -116,7 +130,14 @@ func (b *Broker) wait(ctx context.Context, until time.Time) {
 	changed := b.changed
 	b.mu.Unlock()
 	defer b.mu.Lock()
+	ended := ctx.Done()
+	if b.broken(CloseLeavesBlocked) {
+		ended = nil
+	}
 	var timeout <-chan time.Time
+	if ended == nil {
+		until = time.Now().Add(time.Hour) // so that a test can end
+	}
 	if !until.IsZero() {
 		timer := time.NewTimer(time.Until(until))
 		defer timer.Stop()
@@ -124,25 +145,18 @@ func (b *Broker) wait(ctx context.Context, until time.Time) {
 	}
 	select {
 	case <-changed:
-	case <-ctx.Done():
+	case <-ended:
 	case <-timeout:
 	}
 }
 
-// CreateTopics implements broker.Broker.
-func (b *Broker) CreateTopics(_ context.Context, topics ...broker.Topic) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return broker.ErrClosed
+// CreateTopics implements broker.Driver.
+func (b *Broker) CreateTopics(_ context.Context, topics []broker.Topic) error {
+	if err := b.enter(); err != nil {
+		return err
 	}
+	defer b.mu.Unlock()
 	for _, t := range topics {
-		if err := broker.ValidName(t.Name); err != nil && !b.broken(TakesAnyName) {
-			return err
-		}
-		if t.Partitions == 0 {
-			t.Partitions = broker.DefaultPartitions
-		}
 		old := b.topics[t.Name]
 		if old == nil {
 			b.topics[t.Name] = &topic{Topic: t, logs: make([][]entry, t.Partitions)}
@@ -152,7 +166,7 @@ func (b *Broker) CreateTopics(_ context.Context, topics ...broker.Topic) error {
 			old.logs = make([][]entry, t.Partitions)
 		}
 		if old.Partitions != t.Partitions && !b.broken(IgnoresTopicConflict) {
-			return fmt.Errorf("create %s with %d partitions: it has %d: %w", t.Name, t.Partitions, old.Partitions, broker.ErrTopicConflict)
+			return fmt.Errorf("%s with %d partitions: it has %d: %w", t.Name, t.Partitions, old.Partitions, broker.ErrTopicConflict)
 		}
 		if !b.broken(KeepsOldRetention) {
 			old.Retention, old.RetentionBytes = t.Retention, t.RetentionBytes
@@ -161,13 +175,29 @@ func (b *Broker) CreateTopics(_ context.Context, topics ...broker.Topic) error {
 	return nil
 }
 
-// Topics implements broker.Broker.
-func (b *Broker) Topics(context.Context) ([]broker.TopicInfo, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, broker.ErrClosed
+// Partitions implements broker.Driver.
+func (b *Broker) Partitions(_ context.Context, name string) (int, error) {
+	if err := b.enter(); err != nil {
+		return 0, err
 	}
+	defer b.mu.Unlock()
+	t := b.topics[name]
+	if t == nil && b.broken(CreatesUnknownTopic) {
+		t = &topic{Topic: broker.Topic{Name: name, Partitions: 1}, logs: make([][]entry, 1)}
+		b.topics[name] = t
+	}
+	if t == nil {
+		return 0, broker.ErrUnknownTopic
+	}
+	return t.Partitions, nil
+}
+
+// Topics implements broker.Driver.
+func (b *Broker) Topics(context.Context) ([]broker.TopicInfo, error) {
+	if err := b.enter(); err != nil {
+		return nil, err
+	}
+	defer b.mu.Unlock()
 	var infos []broker.TopicInfo
 	for _, name := range sortedKeys(b.topics) {
 		t := b.topics[name]
@@ -181,107 +211,67 @@ func (b *Broker) Topics(context.Context) ([]broker.TopicInfo, error) {
 		}
 		infos = append(infos, info)
 	}
-	if b.broken(UnsortedTopics) {
-		slices.Reverse(infos)
-	}
 	return infos, nil
 }
 
-// Publish implements broker.Broker.
-func (b *Broker) Publish(_ context.Context, records ...broker.Record) error {
-	b.mu.Lock()
+// Append implements broker.Driver.
+func (b *Broker) Append(_ context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
+	if err := b.enter(); err != nil {
+		return nil, err
+	}
 	defer b.mu.Unlock()
-	if b.closed && !b.broken(WorksAfterClose) {
-		return broker.ErrClosed
-	}
 	if b.broken(PublishReorders) {
-		records = slices.Clone(records)
+		records, partitions = slices.Clone(records), slices.Clone(partitions)
 		slices.Reverse(records)
+		slices.Reverse(partitions)
 	}
-	return b.append(records)
+	return b.append(records, partitions)
 }
 
-// append checks all the records, then appends them all.
-func (b *Broker) append(records []broker.Record) error {
+// append appends all the records, or none.
+func (b *Broker) append(records []broker.Record, partitions []int32) ([]int64, error) {
 	if b.full {
 		if b.broken(SilentlyFull) {
-			return nil
+			return make([]int64, len(records)), nil
 		}
-		return fmt.Errorf("append: %w", broker.ErrFull)
+		return nil, broker.ErrFull
 	}
-	for i := range records {
-		if err := b.check(i, &records[i]); err != nil {
-			if b.broken(HalfWritten) {
-				b.store(records[:i])
-			}
-			return err
-		}
-	}
-	b.store(records)
-	return nil
-}
-
-func (b *Broker) check(i int, r *broker.Record) error {
-	t := b.topics[r.Topic]
-	if t == nil {
-		if b.broken(CreatesUnknownTopic) {
-			b.topics[r.Topic] = &topic{Topic: broker.Topic{Name: r.Topic, Partitions: 1}, logs: make([][]entry, 1)}
-			return nil
-		}
-		return fmt.Errorf("append to %s: %w", r.Topic, broker.ErrUnknownTopic)
-	}
-	limit := b.opts.MaxRecordBytes
-	if b.broken(LimitTooLow) {
-		limit--
-	}
-	if b.broken(LimitTooHigh) {
-		limit++
-	}
-	if size := r.Size(); size > limit {
-		return &broker.TooLargeError{Index: i, Size: size, Limit: limit}
-	}
-	if r.Pinned && (r.Partition < 0 || int(r.Partition) >= t.Partitions) {
-		return fmt.Errorf("append to %s[%d]: the topic has %d partitions", r.Topic, r.Partition, t.Partitions)
-	}
-	return nil
-}
-
-func (b *Broker) store(records []broker.Record) {
 	now := time.Now().Round(0)
 	if b.broken(TimeGoesBack) {
 		now = now.Add(-time.Duration(b.seq) * time.Second)
 	}
+	var offsets []int64
 	for i := range records {
-		t := b.topics[records[i].Topic]
-		r := b.copy(&records[i])
-		r.Partition = b.partition(&r, t)
-		r.Pinned = false
-		log := t.logs[r.Partition]
-		r.Offset, r.Time = int64(len(log)), now
-		if n := len(log); n > 0 && r.Time.Before(log[n-1].Time) && !b.broken(TimeGoesBack) {
-			r.Time = log[n-1].Time
-		}
-		b.seq++
-		if b.broken(LosesRecords) && b.seq%100 == 0 {
-			continue
-		}
-		t.logs[r.Partition] = append(log, entry{r, b.seq})
+		offsets = append(offsets, b.store(&records[i], partitions[i], now))
 	}
 	if !b.broken(ReadersNotWoken) {
 		b.wake()
 	}
+	return offsets, nil
 }
 
-func (b *Broker) partition(r *broker.Record, t *topic) int32 {
-	switch {
-	case r.Pinned && !b.broken(IgnoresPin):
-		return r.Partition
-	case len(r.Key) == 0:
-		return int32(b.seq % int64(t.Partitions))
-	case b.broken(WrongPartitioner):
-		return int32(int(r.Key[0]) % t.Partitions)
+// store appends a record and returns its offset.
+func (b *Broker) store(record *broker.Record, partition int32, now time.Time) int64 {
+	t := b.topics[record.Topic]
+	r := b.copy(record)
+	if b.broken(OtherPartition) {
+		partition = (partition + 1) % int32(t.Partitions)
 	}
-	return broker.PartitionOf(r.Key, t.Partitions)
+	r.Partition, r.Pinned = partition, false
+	log := t.logs[partition]
+	r.Offset, r.Time = int64(len(log)), now
+	if n := len(log); n > 0 && r.Time.Before(log[n-1].Time) && !b.broken(TimeGoesBack) {
+		r.Time = log[n-1].Time
+	}
+	b.seq++
+	if b.broken(LosesRecords) && b.seq%100 == 0 {
+		return r.Offset
+	}
+	t.logs[partition] = append(log, entry{r, b.seq})
+	if b.broken(OffsetOffByOne) {
+		return r.Offset + 1
+	}
+	return r.Offset
 }
 
 func (b *Broker) copy(r *broker.Record) broker.Record {
@@ -319,30 +309,15 @@ func (b *Broker) resolve(t *topic, pos broker.Position, p int) int64 {
 	return int64(len(log))
 }
 
-// Close implements broker.Broker.
-func (b *Broker) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.close()
-	return nil
-}
-
-func (b *Broker) close() {
-	if b.closed {
-		return
-	}
-	b.closed = true
-	if !b.broken(CloseLeavesBlocked) {
-		b.wake()
-	}
-}
+// Close implements broker.Driver.
+func (b *Broker) Close() error { return nil }
 
 // Unblock ends calls that a fault left blocked, so that a test can end.
 func (b *Broker) Unblock() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opts.Fault = ""
-	b.closed = true
+	b.gone = true
 	b.wake()
 }
 

@@ -4,7 +4,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -16,7 +15,6 @@ type reader struct {
 	t       *topic
 	cursors []cursor
 	forever bool
-	closed  bool
 }
 
 // cursor is a range of a partition's offsets.
@@ -25,32 +23,16 @@ type cursor struct {
 	next, end int64
 }
 
-// Read implements broker.Broker.
-func (b *Broker) Read(_ context.Context, name string, partition int32, from, to broker.Position) (broker.Reader, error) {
-	b.mu.Lock()
+// Read implements broker.Driver.
+func (b *Broker) Read(_ context.Context, name string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
+	if err := b.enter(); err != nil {
+		return nil, err
+	}
 	defer b.mu.Unlock()
-	if b.closed {
-		return nil, broker.ErrClosed
-	}
 	t := b.topics[name]
-	if t == nil && b.broken(ReadsUnknownTopic) {
-		return &reader{b: b, t: &topic{}}, nil
-	}
-	if t == nil {
-		return nil, fmt.Errorf("read %s: %w", name, broker.ErrUnknownTopic)
-	}
-	if partition < broker.AllPartitions || int(partition) >= t.Partitions {
-		return nil, fmt.Errorf("read %s[%d]: the topic has %d partitions", name, partition, t.Partitions)
-	}
-	if to.IsZero() {
-		to = broker.End()
-	}
 	r := &reader{b: b, t: t, forever: to.IsForever()}
-	for p := range t.logs {
-		if partition != broker.AllPartitions && int(partition) != p {
-			continue
-		}
-		c := cursor{p, b.resolve(t, from, p), b.resolve(t, to, p)}
+	for _, p := range partitions {
+		c := cursor{int(p), b.resolve(t, from, int(p)), b.resolve(t, to, int(p))}
 		if b.broken(ReadFromOffByOne) && !from.IsStart() {
 			c.next++
 		}
@@ -68,14 +50,14 @@ func (b *Broker) Read(_ context.Context, name string, partition int32, from, to 
 	return r, nil
 }
 
-// Next implements broker.Reader.
+// Next implements broker.Cursor.
 func (r *reader) Next(ctx context.Context, most int) ([]broker.Record, error) {
 	b := r.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		if b.closed || r.closed {
-			return nil, broker.ErrClosed
+		if b.gone {
+			return nil, errGone
 		}
 		if ctx.Err() != nil {
 			if b.broken(ReadCancelSkips) {
@@ -112,11 +94,5 @@ func (r *reader) take(most int) []broker.Record {
 	return records
 }
 
-// Close implements broker.Reader.
-func (r *reader) Close() error {
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
-	r.closed = true
-	r.b.wake()
-	return nil
-}
+// Close implements broker.Cursor.
+func (r *reader) Close() error { return nil }

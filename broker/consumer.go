@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Want says how much Poll may return. The zero value is a good default.
+type Want struct {
+	Records int           // at most this many; 0 means 1024
+	Bytes   int           // at most about this many bytes, but at least one record; 0 means 16 MiB
+	Wait    time.Duration // how long to wait for more once there is a record; 0 takes what is there
+
+	// Pause names partitions of single topics not to take from this time. A join
+	// that has too much of one topic at hand waits for the others with it.
+	Pause []TopicPartition
+}
+
+// Defaults of [Want].
+const (
+	wantRecords = 1024
+	wantBytes   = 16 << 20
+)
+
+// Consumer is one member of a consumer group. It may have several batches open:
+// polled, and neither settled nor forgotten. Poll, Rewind and Assignment are used
+// by one goroutine; batches may be settled by others meanwhile.
+//
+// The order of a partition is kept whatever is settled first: a batch waits for
+// those polled before it that share a partition with it, and batches that have
+// waited together are settled as one unit. How a batch can end otherwise:
+//
+//   - It is fenced when the group gave one of its partitions to another member,
+//     which happens to members that keep a batch for too long while others wait
+//     for the partition. Its Settle returns [ErrFenced] and changes nothing.
+//   - The batches polled later from any of a fenced batch's partitions are fenced
+//     with it, and those after them: they would leave a hole.
+//   - Rewind and Close forget all batches.
+//
+// What was polled and not settled comes again, here or at the partition's next
+// owner. So model calls are at least once, and results exactly once.
+type Consumer struct {
+	b     *Broker
+	group string
+	m     Member
+	*life
+
+	mu         sync.Mutex
+	assignment Assignment
+	open       []*Batch           // in the order of the polls
+	rewind     map[int32]bool     // partitions to poll again from where the group stands
+	polling    context.CancelFunc // ends the driver's Poll; nil while there is none
+	fenced     bool               // Consumer.Settle is, until the next Poll
+	settling   bool               // somebody settles, or is about to
+	leader     *Batch             // whose Settle does so; nil while it is not known
+	idle       sync.Cond          // nobody settles any more
+	rewinding  bool               // nobody is to begin to settle
+	all        *Batch             // a Consumer.Settle that waits for its turn; nil for none
+	doubt      *settle            // what failed without it being known whether it took place; nil for none
+}
+
+func newConsumer(b *Broker, group string, m Member) *Consumer {
+	c := &Consumer{b: b, group: group, m: m, life: newLife(b.ctx), rewind: map[int32]bool{}}
+	c.idle.L = &c.mu
+	return c
+}
+
+// errInterrupted ends a driver's Poll that has to begin again somewhere else.
+var errInterrupted = errors.New("batches were forgotten")
+
+// Poll blocks until there is at least one record for this member, waits up to
+// w.Wait for more, and returns them. Within a partition they come in offset
+// order, after those polled before. Between the topics of a partition the record
+// that was appended first comes first, as far as the broker has them at hand. The
+// records' bytes are not changed by anyone afterwards and may be kept.
+//
+// When ctx ends Poll returns its error and no records, even if there are some;
+// nothing is skipped. Assignment may change only in Poll, and what Poll returns
+// belongs to the assignment then. A partition that another member waits for is
+// not polled any more; it is handed over by the Poll that finds its batches
+// settled.
+func (c *Consumer) Poll(ctx context.Context, w Want) (*Batch, error) {
+	ctx, leave, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if w.Records <= 0 {
+		w.Records = wantRecords
+	}
+	if w.Bytes <= 0 {
+		w.Bytes = wantBytes
+	}
+	for {
+		batch, err := c.poll(ctx, w)
+		if err != nil && !errors.Is(err, errInterrupted) {
+			return nil, fmt.Errorf("poll %s: %w", c.group, c.cause(ctx, err))
+		}
+		if batch != nil {
+			return batch, nil
+		}
+	}
+}
+
+// poll polls once, unless it is interrupted.
+func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
+	polling, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	c.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	c.fenced = false
+	c.rewindMember()
+	c.polling = func() { interrupt(errInterrupted) }
+	c.mu.Unlock()
+
+	polled, err := c.m.Poll(polling, w)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.polling = nil
+	c.adopt(c.m.Assignment())
+	if err != nil {
+		if context.Cause(polling) == errInterrupted { //nolint:errorlint // it is this very error
+			return nil, errInterrupted
+		}
+		return nil, err
+	}
+	return c.opened(polled), nil
+}
+
+// rewindMember lets the driver go back where batches were forgotten. The caller
+// holds c.mu.
+func (c *Consumer) rewindMember() {
+	if len(c.rewind) == 0 {
+		return
+	}
+	partitions := make([]int32, 0, len(c.rewind))
+	for p := range c.rewind {
+		partitions = append(partitions, p)
+	}
+	clear(c.rewind)
+	c.m.Rewind(partitions)
+}
+
+// adopt takes over the assignment, and fences the batches whose partitions are
+// not the member's any more or have not been all the time. The caller holds c.mu.
+func (c *Consumer) adopt(a Assignment) {
+	if a.Epoch == c.assignment.Epoch {
+		return
+	}
+	c.assignment = a
+	for _, b := range c.open {
+		if b.busy || b.over {
+			continue // its settle tells
+		}
+		for i, p := range b.partitions {
+			if epoch, owned := a.since(p); !owned || epoch != b.since[i] {
+				c.fence(b)
+				break
+			}
+		}
+	}
+	c.dropEnded()
+}
+
+// opened makes a batch of what was polled, or returns nil when it belongs behind
+// one that was forgotten meanwhile. The caller holds c.mu.
+func (c *Consumer) opened(polled Polled) *Batch {
+	b := c.newBatch()
+	b.Records, b.Backlog, b.moves = polled.Records, polled.Backlog, polled.Moves
+	for _, m := range polled.Moves {
+		b.touch(m.Partition)
+	}
+	for _, p := range b.partitions {
+		if c.rewind[p] {
+			c.forget(b)
+			return nil
+		}
+		epoch, _ := c.assignment.since(p)
+		b.since = append(b.since, epoch)
+	}
+	c.open = append(c.open, b)
+	return b
+}
+
+// Assignment tells which partitions this member owned when Poll last returned.
+func (c *Consumer) Assignment() Assignment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.assignment
+}
+
+// Rewind forgets all open batches; Poll returns their records again. A settle
+// that is under way is waited for.
+func (c *Consumer) Rewind() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rewinding = true
+	for c.settling {
+		c.idle.Wait()
+	}
+	c.rewinding = false
+	c.doubt = nil // the driver finds out before it polls again
+	c.forgetAll()
+}
+
+// Close forgets the open batches, leaves the group and hands its partitions over
+// at once. A second Close does nothing.
+func (c *Consumer) Close(ctx context.Context) error {
+	if !c.end() {
+		return nil
+	}
+	if c.b.ctx.Err() != nil {
+		return ErrClosed
+	}
+	c.mu.Lock()
+	c.forgetAll()
+	c.mu.Unlock()
+	if err := c.m.Close(ctx); err != nil {
+		return fmt.Errorf("leave group %s: %w", c.group, err)
+	}
+	return nil
+}

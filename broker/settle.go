@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"errors"
+)
+
+// Settling is led: of the Settles that wait, one calls the driver for all that
+// can be settled now, and then passes the lead on. So a member has one settle
+// under way at a time, and the more batches become ready meanwhile, the more the
+// next one takes.
+
+// Limits of what is settled at once, beyond the first batch.
+const (
+	settleBatches = 1024
+	settleBytes   = 16 << 20
+)
+
+// settle is one call of the driver's Settle, for these batches.
+type settle struct {
+	Settlement
+	batches []*Batch
+	covers  []*Batch // by a Consumer.Settle: what was open then
+}
+
+// settle waits until the batch is settled or cannot be.
+func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, routed []int32) error {
+	c.mu.Lock()
+	if b.over {
+		defer c.mu.Unlock()
+		return b.err
+	}
+	if !b.busy { // otherwise it was given the same results before
+		b.results, b.routed = results, routed
+	}
+	b.ready = true
+	lead := !c.settling && !c.rewinding && (c.doubt != nil || c.eligible(b))
+	c.settling = c.settling || lead
+	c.mu.Unlock()
+	for {
+		if lead {
+			if done, err := c.lead(ctx, b); done {
+				return err
+			}
+		}
+		select {
+		case <-b.ended:
+			return c.giveUp(ctx, b)
+		case err := <-b.wake:
+			if err != nil {
+				return err
+			}
+			lead = true
+		case <-ctx.Done():
+			return c.giveUp(ctx, b)
+		}
+	}
+}
+
+// giveUp ends the wait of a Settle whose batch is over or whose context has
+// ended. If it has just been its turn to lead, it passes that on.
+func (c *Consumer) giveUp(ctx context.Context, b *Batch) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.ready = false
+	select {
+	case err := <-b.wake:
+		if err == nil {
+			c.passOn()
+		}
+	default:
+	}
+	if b.over {
+		return b.err
+	}
+	return ctx.Err()
+}
+
+// lead settles for the batch and those that can go with it. It is done when the
+// batch is over or its settle has failed; otherwise it was not the batch's turn.
+func (c *Consumer) lead(ctx context.Context, b *Batch) (done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader = b
+	defer c.passOn()
+	for !b.over && !c.rewinding && ctx.Err() == nil {
+		s := c.doubt
+		if s == nil {
+			s = c.collect()
+		}
+		if s == nil {
+			return false, nil
+		}
+		if err := c.carryOut(ctx, s); err != nil && !b.over && !errors.Is(err, ErrFenced) {
+			b.ready = false
+			return true, err
+		}
+	}
+	switch {
+	case b.over:
+		return true, b.err
+	case ctx.Err() != nil:
+		b.ready = false
+		return true, ctx.Err()
+	}
+	return false, nil // it is about to be forgotten
+}
+
+// carryOut calls the driver and does what follows. The caller holds c.mu, which
+// is given up during the call.
+func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
+	c.doubt = nil
+	s.busy(true)
+	c.mu.Unlock()
+	err := c.m.Settle(ctx, &s.Settlement)
+	c.mu.Lock()
+	s.busy(false)
+	switch {
+	case err == nil:
+		c.settled(s)
+	case errors.Is(err, ErrFenced) && len(s.batches) > 1:
+		return c.oneByOne(ctx, s)
+	case errors.Is(err, ErrFenced):
+		c.refused(s.batches[0])
+	case errors.Is(err, ErrUnknownTopic), errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
+		c.fail(s.batches, err)
+	default:
+		s.busy(true)
+		c.doubt = s
+		if ctx.Err() == nil {
+			c.fail(s.batches, err)
+		}
+	}
+	return err
+}
+
+func (s *settle) busy(is bool) {
+	for _, b := range s.batches {
+		b.busy = is
+	}
+	for _, b := range s.covers {
+		b.busy = is
+	}
+}
+
+// oneByOne finds out which of several batches are fenced. The caller holds c.mu.
+func (c *Consumer) oneByOne(ctx context.Context, s *settle) error {
+	for _, b := range s.batches {
+		if b.over {
+			continue
+		}
+		if err := c.carryOut(ctx, merge([]*Batch{b})); err != nil && !errors.Is(err, ErrFenced) {
+			c.fail(s.batches, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// fail wakes the Settles that wait for the batches, but for the one that leads.
+// The caller holds c.mu.
+func (c *Consumer) fail(batches []*Batch, err error) {
+	for _, b := range batches {
+		if b.ready && !b.over && b != c.leader {
+			b.ready = false
+			b.wake <- err // there is room: who is woken is not ready any more
+		}
+	}
+}
+
+// settled ends the batches of a settle that took place. The caller holds c.mu.
+func (c *Consumer) settled(s *settle) {
+	for _, b := range s.covers {
+		b.end(nil)
+	}
+	for _, b := range s.batches {
+		if b.all {
+			c.all = nil
+		}
+		b.end(nil)
+	}
+	c.dropEnded()
+}
+
+// refused is for a batch that the driver has fenced. The caller holds c.mu.
+func (c *Consumer) refused(b *Batch) {
+	if !b.all {
+		c.fence(b)
+		c.dropEnded()
+		return
+	}
+	c.all, c.fenced = nil, true
+	b.end(ErrFenced)
+	c.forgetAll()
+}
+
+// passOn lets the next one lead, if there is one. The caller holds c.mu.
+func (c *Consumer) passOn() {
+	c.leader = nil
+	if b := c.next(); b != nil && !c.rewinding {
+		b.wake <- nil
+		return
+	}
+	c.settling = false
+	c.idle.Broadcast()
+}
+
+// next is a batch whose Settle can lead now.
+func (c *Consumer) next() *Batch {
+	if c.doubt != nil {
+		for _, b := range c.doubt.batches {
+			if b.ready && len(b.wake) == 0 {
+				return b
+			}
+		}
+	}
+	blocked := map[int32]bool{}
+	for _, b := range c.open {
+		if b.ready && len(b.wake) == 0 && (c.doubt != nil || b.free(blocked)) {
+			return b
+		}
+		b.block(blocked)
+	}
+	if c.all != nil && c.all.ready && len(c.all.wake) == 0 {
+		return c.all
+	}
+	return nil
+}
+
+// eligible reports whether the batch is one of those that can be settled now. The
+// caller holds c.mu.
+func (c *Consumer) eligible(b *Batch) bool {
+	blocked := map[int32]bool{}
+	for _, other := range c.open {
+		if b.all && other.ready {
+			return false
+		}
+		if other == b {
+			return b.free(blocked)
+		}
+		if !other.ready {
+			other.block(blocked)
+		}
+	}
+	return b.all
+}
+
+func (b *Batch) free(blocked map[int32]bool) bool {
+	for _, p := range b.partitions {
+		if blocked[p] {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Batch) block(blocked map[int32]bool) {
+	for _, p := range b.partitions {
+		blocked[p] = true
+	}
+}
+
+// collect makes a settle of the batches that can be settled now, or returns nil.
+// The caller holds c.mu.
+func (c *Consumer) collect() *settle {
+	var list []*Batch
+	bytes := 0
+	blocked := map[int32]bool{}
+	for _, b := range c.open {
+		if !b.ready || !b.free(blocked) || len(list) == settleBatches || bytes > settleBytes {
+			b.block(blocked)
+			continue
+		}
+		list = append(list, b)
+		for i := range b.results {
+			bytes += b.results[i].Size()
+		}
+	}
+	if len(list) > 0 {
+		return merge(list)
+	}
+	if c.all != nil && c.all.ready {
+		s := merge([]*Batch{c.all})
+		s.All = true
+		s.covers = append(s.covers, c.open...)
+		s.addMoves(s.covers)
+		return s
+	}
+	return nil
+}
+
+// merge makes one settle of batches.
+func merge(list []*Batch) *settle {
+	s := &settle{batches: list}
+	if len(list) == 1 {
+		s.Moves, s.Records, s.Partitions = list[0].moves, list[0].results, list[0].routed
+		return s
+	}
+	s.addMoves(list)
+	for _, b := range list {
+		s.Records = append(s.Records, b.results...)
+		s.Partitions = append(s.Partitions, b.routed...)
+	}
+	return s
+}
+
+// addMoves adds the moves of batches, which follow each other in each partition.
+func (s *settle) addMoves(list []*Batch) {
+	at := map[TopicPartition]int{}
+	for _, b := range list {
+		for _, m := range b.moves {
+			if i, known := at[m.TopicPartition]; known {
+				s.Moves[i].To = m.To
+				continue
+			}
+			at[m.TopicPartition] = len(s.Moves)
+			s.Moves = append(s.Moves, m)
+		}
+	}
+}
+
+// fence forgets a batch and those that would leave a hole without it. The caller
+// holds c.mu and calls dropEnded.
+func (c *Consumer) fence(b *Batch) {
+	lost := map[int32]bool{}
+	b.block(lost)
+	c.forget(b)
+	later := false
+	for _, other := range c.open {
+		if later && !other.over && !other.free(lost) {
+			other.block(lost)
+			c.forget(other)
+		}
+		later = later || other == b
+	}
+}
+
+// forgetAll forgets every open batch. The caller holds c.mu.
+func (c *Consumer) forgetAll() {
+	for _, b := range c.open {
+		c.forget(b)
+	}
+	c.dropEnded()
+	if c.all != nil {
+		c.all.end(ErrFenced)
+		c.all = nil
+	}
+}
+
+// forget ends a batch without settling it: its records are polled again. The
+// caller holds c.mu.
+func (c *Consumer) forget(b *Batch) {
+	b.end(ErrFenced)
+	for _, p := range b.partitions {
+		c.rewind[p] = true
+	}
+	if c.polling != nil {
+		c.polling()
+	}
+}
+
+// end ends a batch. The caller holds c.mu.
+func (b *Batch) end(err error) {
+	if b.over {
+		return
+	}
+	b.over, b.err, b.ready, b.busy = true, err, false, false
+	b.results, b.routed = nil, nil
+	close(b.ended)
+}
+
+// dropEnded forgets the batches that are over. The caller holds c.mu.
+func (c *Consumer) dropEnded() {
+	left := c.open[:0]
+	for _, b := range c.open {
+		if !b.over {
+			left = append(left, b)
+		}
+	}
+	clear(c.open[len(left):])
+	c.open = left
+}
