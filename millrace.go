@@ -28,7 +28,7 @@ import (
 // Config says what to run. Pipeline and Broker are required.
 type Config struct {
 	Pipeline *pipeline.Pipeline
-	Broker   broker.Broker // stays the caller's, who closes it after Run
+	Broker   *broker.Broker // stays the caller's, who closes it after Run
 
 	Only       []string      // services and gathers to run here; empty runs all
 	NoDeadline bool          // gathers wait for every part
@@ -75,6 +75,7 @@ type unit struct {
 	Status
 	group string
 	run   func(context.Context) error // joins the group, serves and leaves it; may be called again
+	load  func() service.Load         // of a service
 	gate  gate
 
 	mu   sync.Mutex
@@ -136,12 +137,16 @@ func (a *App) addService(name string) error {
 		return err
 	}
 	u := &unit{group: config.Group, Status: Status{Name: name, From: config.From, To: config.To, Model: config.Model.Name()}}
-	a.retrier.loaded[name] = service.New(a.c.Broker, config)
 	config.Observe = func(o service.Observation) {
 		u.service(o)
 		a.metrics.service(name, o)
 	}
-	u.run = func(ctx context.Context) error { return service.New(a.c.Broker, config).Run(ctx) }
+	s, err := service.New(a.c.Broker, config)
+	if err != nil {
+		return err
+	}
+	a.retrier.loaded[name] = s
+	u.run, u.load = s.Run, s.Load
 	a.units = append(a.units, u)
 	return nil
 }
@@ -164,9 +169,8 @@ func (c *Config) service(name string) (service.Config, error) {
 		To:          s.To,
 		Dead:        pipeline.DeadTopic(name),
 		Model:       m,
-		Repartition: c.partitions(s.To) != c.partitions(s.From[0]),
 		Batch:       broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.MaxBytes), Wait: s.Batch.Wait.Std()},
-		Consumers:   s.Consumers,
+		Concurrency: s.Consumers,
 		Start:       start,
 		Attempts:    s.Retry.Attempts,
 		Backoff:     s.Retry.Backoff.Std(),
@@ -204,16 +208,11 @@ func (a *App) addGather(name string) error {
 		Logger: a.c.Logger,
 		Tracer: a.c.Tracer,
 	}
-	if _, err := gather.New(a.c.Broker, config); err != nil {
+	join, err := gather.New(a.c.Broker, config)
+	if err != nil {
 		return err
 	}
-	u.run = func(ctx context.Context) error {
-		join, err := gather.New(a.c.Broker, config)
-		if err != nil {
-			return err
-		}
-		return join.Run(ctx)
-	}
+	u.run = join.Run
 	a.units = append(a.units, u)
 	return nil
 }
@@ -232,15 +231,6 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 		parts = append(parts, gather.Part{Name: part.Service, Topic: part.Topic, Upstream: upstream})
 	}
 	return parts
-}
-
-func (c *Config) partitions(topic string) int {
-	for _, t := range c.Pipeline.AllTopics() {
-		if t.Name == topic {
-			return t.Partitions
-		}
-	}
-	return 0
 }
 
 // Run serves until ctx ends, then drains. It returns nil after a clean drain.

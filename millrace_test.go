@@ -57,7 +57,7 @@ func load(t *testing.T, yaml string) *pipeline.Pipeline {
 	return p
 }
 
-func open(t *testing.T, fs vfs.FS) *embedded.Broker {
+func open(t *testing.T, fs vfs.FS) *broker.Broker {
 	t.Helper()
 	b, err := embedded.Open("data", embedded.Options{FS: fs, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -98,7 +98,7 @@ func start(t *testing.T, c Config) (a *App, stop func()) {
 }
 
 // answers reads n records of a gather's topic.
-func answers(t *testing.T, b broker.Broker, topic string, n int) []answer {
+func answers(t *testing.T, b *broker.Broker, topic string, n int) []answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -124,7 +124,7 @@ func answers(t *testing.T, b broker.Broker, topic string, n int) []answer {
 	return all
 }
 
-func count(t *testing.T, b broker.Broker, topic string) int {
+func count(t *testing.T, b *broker.Broker, topic string) int {
 	t.Helper()
 	r, err := b.Read(t.Context(), topic, broker.AllPartitions, broker.Start(), broker.Position{})
 	if err != nil {
@@ -158,7 +158,7 @@ func TestEveryTicketIsAnsweredOnceWithAllItsParts(t *testing.T) {
 	// Two tickets with the same id are two records, and a key is not needed.
 	tickets[1].Value, tickets[2].Key = tickets[0].Value, nil
 	for i := 0; i < n; i += 500 {
-		if err := b.Publish(t.Context(), tickets[i:i+500]...); err != nil {
+		if _, err := b.Publish(t.Context(), tickets[i:i+500]...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestATraceLeadsFromTheTicketToItsAnswer(t *testing.T) {
 	b := open(t, vfs.NewMem())
 	_, stop := start(t, Config{Pipeline: load(t, graph), Broker: b, Tracer: provider.Tracer("test")})
 	const trace = "0af7651916cd43dd8448eb211c80319c"
-	err := b.Publish(t.Context(),
+	_, err := b.Publish(t.Context(),
 		broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`), Headers: []broker.Header{
 			{Key: lineage.Traceparent, Value: []byte("00-" + trace + "-b7ad6b7169203331-01")}}},
 		broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{"untraced":true}`)})
@@ -68,7 +68,7 @@ func TestMetricsTellWhatEachServiceDid(t *testing.T) {
 	b := open(t, vfs.NewMem())
 	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: b, Registry: registry})
 	for range 3 {
-		if err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestAServiceThatMakesNoProgressIsUnhealthyAndTheOthersGoOn(t *testing.T) {
 		return identityModel{}, nil
 	}
 	a, stop := start(t, Config{Pipeline: p, Broker: b, Model: identity, Stall: time.Second})
-	if err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
+	if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
 	got := answers(t, b, "desk", 1)[0]

@@ -16,7 +16,7 @@ func TestAPausedServiceIsDoneWithoutAndMendsItsAnswersWhenItGoesOn(t *testing.T)
 	a, stop := start(t, Config{Pipeline: load(t, strings.Replace(graph, "deadline: 1m", "deadline: 300ms", 1)), Broker: b})
 	publish := func() {
 		t.Helper()
-		if err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: []byte(`{"id":"T-1"}`)}); err != nil {
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: []byte(`{"id":"T-1"}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -56,6 +56,10 @@ func (r *retrier) service(name string) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.loaded[name] = service.New(r.c.Broker, config)
-	return r.loaded[name], nil
+	s, err := service.New(r.c.Broker, config)
+	if err != nil {
+		return nil, err
+	}
+	r.loaded[name] = s
+	return s, nil
 }

@@ -26,7 +26,9 @@ type Status struct {
 	Skipped   int64         `json:"skipped"`
 	Retries   int64         `json:"retries"`
 	Revisions int64         `json:"revisions,omitempty"`
-	Open      int64         `json:"open,omitempty"` // sources that wait for parts
+	Calls     int64         `json:"calls,omitempty"`   // of the model, in flight
+	Open      int64         `json:"open,omitempty"`    // records taken and not settled; of a gather, sources that wait for parts
+	Waiting   int64         `json:"waiting,omitempty"` // of these, predicted: they settle, or wait for earlier ones to settle
 	Predict   time.Duration `json:"predict_ns"`     // in the model, in all
 	Settle    time.Duration `json:"settle_ns"`      // in the broker, in all
 	Latency   time.Duration `json:"latency_ns"`     // lately, from a record's append to its result's
@@ -95,6 +97,10 @@ func (a *App) Status() []Status {
 		u.mu.Unlock()
 		s.Name, s.Gather, s.From, s.To, s.Model = u.Name, u.Gather, u.From, u.To, u.Model
 		s.Paused = u.gate.isShut()
+		if u.load != nil {
+			l := u.load()
+			s.Calls, s.Open, s.Waiting = int64(l.Calls), int64(l.Open), int64(l.Waiting)
+		}
 		all = append(all, s)
 	}
 	return all

@@ -207,6 +207,20 @@ func (b *Broker) joinable(ctx context.Context, topics []string) error {
 	return nil
 }
 
+// Partitions is how many partitions the topic has, or [ErrUnknownTopic].
+func (b *Broker) Partitions(ctx context.Context, topic string) (int, error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	n, err := b.partitions(ctx, topic)
+	if err != nil {
+		return 0, b.cause(ctx, err)
+	}
+	return n, nil
+}
+
 func (b *Broker) partitions(ctx context.Context, topic string) (int, error) {
 	n, err := b.d.Partitions(ctx, topic)
 	if err != nil {

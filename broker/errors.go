@@ -17,6 +17,11 @@ var (
 	ErrTooLarge      = errors.New("record is too large")
 	ErrFull          = errors.New("no room on the broker's disk")
 	ErrInUse         = errors.New("data directory is in use")
+
+	// ErrRefused means that the broker will not do it however often it is asked:
+	// the login is wrong, something is not allowed, a group belongs to another
+	// program.
+	ErrRefused = errors.New("the broker refuses")
 )
 
 // TooLargeError is an [ErrTooLarge] that names the record.
@@ -47,4 +52,15 @@ func ValidName(name string) error {
 		}
 	}
 	return nil
+}
+
+// Lasting reports whether an error is one that trying again will not heal, of
+// those that Poll, Settle and Join return.
+func Lasting(err error) bool {
+	for _, lasting := range []error{ErrClosed, ErrRefused, ErrUnknownTopic, ErrTopicConflict} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
 }

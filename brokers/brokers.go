@@ -16,7 +16,7 @@ import (
 
 // Open opens the broker that a pipeline file names. The data directory is
 // the embedded broker's.
-func Open(url, dataDir string, log *slog.Logger) (broker.Broker, error) {
+func Open(url, dataDir string, log *slog.Logger) (*broker.Broker, error) {
 	kind := brokerKind(url)
 	switch kind {
 	case "embedded":

@@ -179,7 +179,7 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 }
 
 // within serves a broker to a client in the same process, without a port.
-func within(b broker.Broker, o gateway.Options) (*connection, error) {
+func within(b *broker.Broker, o gateway.Options) (*connection, error) {
 	g, err := gateway.New(b, o)
 	if err != nil {
 		return nil, err

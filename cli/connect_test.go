@@ -18,7 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/gateway"
 )
 
-func openBroker(t *testing.T, dir string) broker.Broker {
+func openBroker(t *testing.T, dir string) *broker.Broker {
 	t.Helper()
 	b, err := brokers.Open("embedded", dir, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -67,7 +67,7 @@ func TestNothingIsMissedBetweenTheLastRecordsAndFollowing(t *testing.T) {
 	}
 	publish := func(from, to int) {
 		for i := from; i < to; i++ {
-			if err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: fmt.Append(nil, i)}); err != nil {
+			if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: fmt.Append(nil, i)}); err != nil {
 				t.Error(err)
 			}
 		}

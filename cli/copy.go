@@ -166,7 +166,7 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 	return config
 }
 
-func (c *console) openEnd(e end) (broker.Broker, error) {
+func (c *console) openEnd(e end) (*broker.Broker, error) {
 	b, err := brokers.Open(e.url, e.dataDir, c.logger(slog.LevelWarn))
 	if errors.Is(err, broker.ErrInUse) {
 		return nil, hinted(err, "stop the process first: Ctrl-C lets its services finish what they have begun, and nothing is lost")

@@ -146,7 +146,7 @@ type door struct {
 	address string
 }
 
-func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b broker.Broker, a *millrace.App, o runOptions,
+func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b *broker.Broker, a *millrace.App, o runOptions,
 	registry *prometheus.Registry, tracer trace.Tracer, log *slog.Logger) (*door, error) {
 	if o.listen == "off" {
 		return &door{}, nil

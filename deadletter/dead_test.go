@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // desk is a broker on which the service mood has failed on some records.
 type desk struct {
 	*testing.T
-	broker.Broker
+	*broker.Broker
 	office *deadletter.Store
 }
 
@@ -61,7 +61,7 @@ func (d *desk) fail(values ...string) {
 	for _, v := range values {
 		records = append(records, broker.Record{Topic: "in", Key: []byte(v), Value: []byte("says " + v)})
 	}
-	if err := d.Publish(d.Context(), records...); err != nil {
+	if _, err := d.Publish(d.Context(), records...); err != nil {
 		d.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(d.Context())
@@ -245,13 +245,13 @@ func TestOtherServicesLettersAreLeftAlone(t *testing.T) {
 }
 
 // lossy loses some settles, and the replies of others.
-type lossy struct{ broker.Broker }
+type lossy struct{ *broker.Broker }
 
-type lossyConsumer struct{ broker.Consumer }
+type lossyConsumer struct{ *broker.Consumer }
 
 var errLost = errors.New("the connection is lost")
 
-func (l lossy) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
+func (l lossy) Join(ctx context.Context, group string, start broker.Position, topics ...string) (*broker.Consumer, error) {
 	c, err := l.Broker.Join(ctx, group, start, topics...)
 	return lossyConsumer{c}, err
 }
@@ -305,19 +305,19 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 // paused stands still before it settles the first time, and is a member no more
 // when it goes on.
 type paused struct {
-	broker.Broker
+	*broker.Broker
 	meanwhile func()
 }
 
 type pausedConsumer struct {
-	broker.Consumer
-	rejoin    func() (broker.Consumer, error)
+	*broker.Consumer
+	rejoin    func() (*broker.Consumer, error)
 	meanwhile func()
 	stood     bool
 }
 
-func (p paused) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
-	rejoin := func() (broker.Consumer, error) { return p.Broker.Join(ctx, group, start, topics...) }
+func (p paused) Join(ctx context.Context, group string, start broker.Position, topics ...string) (*broker.Consumer, error) {
+	rejoin := func() (*broker.Consumer, error) { return p.Broker.Join(ctx, group, start, topics...) }
 	c, err := rejoin()
 	return &pausedConsumer{Consumer: c, rejoin: rejoin, meanwhile: p.meanwhile}, err
 }
@@ -363,13 +363,13 @@ func TestACommandThatStoodStillSeesWhatWasDecidedMeanwhile(t *testing.T) {
 func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 	d := newDesk(t)
 	big := strings.Repeat("x", 1<<20-40)
-	if err := d.Publish(t.Context(), broker.Record{Topic: "in", Key: []byte("big"), Value: []byte(big)}); err != nil {
+	if _, err := d.Publish(t.Context(), broker.Record{Topic: "in", Key: []byte("big"), Value: []byte(big)}); err != nil {
 		t.Fatal(err)
 	}
 	d.fail("small")
 	gone := broker.Record{Topic: "mood.dead", Key: []byte("gone"), Headers: []broker.Header{
 		{Key: service.DeadService, Value: []byte("mood")}, {Key: service.DeadRecord, Value: []byte("in/0/999")}, {Key: service.DeadCut, Value: []byte("7")}}}
-	if err := d.Publish(t.Context(), gone); err != nil {
+	if _, err := d.Publish(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
 	d.want("states", d.states(deadletter.Selection{}), "big open, gone open, small open")

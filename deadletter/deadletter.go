@@ -58,7 +58,7 @@ type Retry func(ctx context.Context, service string, letters []service.Letter, s
 // Store looks after the dead letters on a broker. It may be used by several
 // goroutines at once.
 type Store struct {
-	Broker broker.Broker
+	Broker *broker.Broker
 
 	// Services whose letters are meant; nil: of all that have a topic for them.
 	Services []string

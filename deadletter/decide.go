@@ -100,7 +100,7 @@ func (d *decider) run(ctx context.Context) (err error) {
 // round decides on what is open. What was decided before is known for certain
 // once the consumer owns the partition: nobody else can decide from then on
 // without this one being fenced.
-func (d *decider) round(ctx context.Context, c broker.Consumer) error {
+func (d *decider) round(ctx context.Context, c *broker.Consumer) error {
 	d.wrote = 0
 	if err := own(ctx, c); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (d *decider) any(ctx context.Context) (bool, error) {
 // own waits until the group's partition is the consumer's. What it polls, and
 // settles with the next decision, is not of interest: the group is there to have
 // one member at a time that can settle.
-func own(ctx context.Context, c broker.Consumer) error {
+func own(ctx context.Context, c *broker.Consumer) error {
 	for {
 		n, err := poll(ctx, c, 100*time.Millisecond)
 		if err != nil || n > 0 || len(c.Assignment().Partitions) > 0 {
@@ -144,19 +144,22 @@ func own(ctx context.Context, c broker.Consumer) error {
 }
 
 // poll tells how many records it polled within a time.
-func poll(ctx context.Context, c broker.Consumer, limit time.Duration) (int, error) {
+func poll(ctx context.Context, c *broker.Consumer, limit time.Duration) (int, error) {
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	records, err := c.Poll(wait, broker.Want{})
-	if err != nil && wait.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
+	batch, err := c.Poll(wait, broker.Want{})
+	switch {
+	case err == nil:
+		return len(batch.Records), nil
+	case wait.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed):
 		return 0, nil
 	}
-	return len(records), err
+	return 0, err
 }
 
 // moveOn moves the group past what it wrote, so that it has no lag, which people
 // watch. Nothing depends on it.
-func (d *decider) moveOn(ctx context.Context, c broker.Consumer) {
+func (d *decider) moveOn(ctx context.Context, c *broker.Consumer) {
 	for d.wrote > 0 {
 		n, err := poll(ctx, c, time.Second)
 		if err != nil || n == 0 || c.Settle(ctx) != nil {
@@ -167,7 +170,7 @@ func (d *decider) moveOn(ctx context.Context, c broker.Consumer) {
 }
 
 // pass decides on each open letter.
-func (d *decider) pass(ctx context.Context, c broker.Consumer, known Decisions) error {
+func (d *decider) pass(ctx context.Context, c *broker.Consumer, known Decisions) error {
 	d.done.Lost = 0
 	var now chunk
 	row := false // no letter was left out since the last one taken
@@ -203,7 +206,7 @@ func (d *decider) pass(ctx context.Context, c broker.Consumer, known Decisions) 
 
 // settle publishes what follows from the letters of a chunk and that it was
 // decided, as one unit.
-func (d *decider) settle(ctx context.Context, c broker.Consumer, now *chunk) error {
+func (d *decider) settle(ctx context.Context, c *broker.Consumer, now *chunk) error {
 	if len(now.letters) == 0 {
 		return nil
 	}

@@ -16,12 +16,12 @@ import (
 )
 
 // deadDesk is a broker with a letter of mood about each value.
-func deadDesk(t *testing.T, values ...string) broker.Broker {
+func deadDesk(t *testing.T, values ...string) *broker.Broker {
 	t.Helper()
 	b := openBroker(t, "tickets", "moods", "mood.dead")
 	for i, v := range values {
 		place := lineage.Source{Topic: "tickets", Offset: int64(i)}.String()
-		err := b.Publish(t.Context(), broker.Record{Topic: "mood.dead", Pinned: true, Key: []byte(v), Value: []byte(v), Headers: []broker.Header{
+		_, err := b.Publish(t.Context(), broker.Record{Topic: "mood.dead", Pinned: true, Key: []byte(v), Value: []byte(v), Headers: []broker.Header{
 			{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte(place)}, {Key: service.DeadService, Value: []byte("mood")},
 			{Key: service.DeadRecord, Value: []byte(place)}, {Key: service.DeadModel, Value: []byte("mood@1")},
 			{Key: lineage.Error, Value: []byte("is ill")}, {Key: lineage.Attempts, Value: []byte("3")}}})

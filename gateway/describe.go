@@ -69,7 +69,7 @@ func (g *Gateway) group(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, group)
 }
 
-func describeGroup(ctx context.Context, b broker.Broker, name string) (Group, error) {
+func describeGroup(ctx context.Context, b *broker.Broker, name string) (Group, error) {
 	lags, err := b.Lag(ctx, name)
 	if err != nil {
 		return Group{}, err

@@ -109,7 +109,7 @@ func (o *Options) setDefaults() {
 
 // Gateway is an [http.Handler] on a broker.
 type Gateway struct {
-	b       broker.Broker
+	b       *broker.Broker
 	o       Options
 	office  deadletter.Store
 	handler http.Handler
@@ -124,7 +124,7 @@ type Gateway struct {
 
 // New makes a gateway. The broker stays the caller's. The error tells that the
 // registry has metrics of the same name.
-func New(b broker.Broker, o Options) (*Gateway, error) {
+func New(b *broker.Broker, o Options) (*Gateway, error) {
 	o.setDefaults()
 	g := &Gateway{
 		b: b, o: o, office: deadletter.Store{Broker: b, Services: o.Services, Logger: o.Logger},

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // openBroker opens an embedded broker in memory with topics of two partitions.
-func openBroker(t testing.TB, topics ...string) broker.Broker {
+func openBroker(t testing.TB, topics ...string) *broker.Broker {
 	t.Helper()
 	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -38,7 +38,7 @@ func openBroker(t testing.TB, topics ...string) broker.Broker {
 }
 
 // start serves a gateway on a broker; its sources are tickets.
-func start(t testing.TB, b broker.Broker, o Options) (*Gateway, *Client) {
+func start(t testing.TB, b *broker.Broker, o Options) (*Gateway, *Client) {
 	t.Helper()
 	if o.Sources == nil {
 		o.Sources = []string{"tickets"}
@@ -90,7 +90,7 @@ func request(t testing.TB, c *Client, method, path, contentType, body string, he
 }
 
 // records reads all there are in a topic, partition by partition.
-func records(t testing.TB, b broker.Broker, topic string) []broker.Record {
+func records(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 	t.Helper()
 	var all []broker.Record
 	for partition := range int32(2) {
@@ -115,7 +115,7 @@ func records(t testing.TB, b broker.Broker, topic string) []broker.Record {
 
 // failing is a broker whose Publish fails.
 type failing struct {
-	broker.Broker
+	*broker.Broker
 	err error
 }
 

@@ -81,7 +81,7 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
 func (g *Gateway) append(ctx context.Context, records []broker.Record) error {
 	bounded, cancel := context.WithTimeout(ctx, g.o.Patience)
 	defer cancel()
-	err := g.b.Publish(bounded, records...)
+	_, err := g.b.Publish(bounded, records...)
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 		return refuse(http.StatusServiceUnavailable, "a record that is published again may be there twice, and one that is published next may come before it",
 			"the broker has not answered for %v: whether it has the records is not known", g.o.Patience)

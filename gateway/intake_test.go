@@ -309,7 +309,7 @@ func TestABrokerThatTakesNothingIsExplained(t *testing.T) {
 }
 
 // outOfReach is a broker that no call reaches.
-type outOfReach struct{ broker.Broker }
+type outOfReach struct{ *broker.Broker }
 
 func (outOfReach) Publish(ctx context.Context, _ ...broker.Record) error {
 	<-ctx.Done()

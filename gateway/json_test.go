@@ -117,7 +117,7 @@ func FuzzJSON(f *testing.F) {
 
 // memory keeps what was published.
 type memory struct {
-	broker.Broker
+	*broker.Broker
 	records []broker.Record
 }
 

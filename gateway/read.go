@@ -134,7 +134,7 @@ func (g *Gateway) partitionExists(ctx context.Context, topic string, partition i
 
 // stream writes records until the reader's end, flushing whenever no more are at
 // hand. What goes wrong on the way is the last line, as the status is out.
-func (g *Gateway) stream(ctx context.Context, w http.ResponseWriter, reader broker.Reader, limit int) {
+func (g *Gateway) stream(ctx context.Context, w http.ResponseWriter, reader *broker.Reader, limit int) {
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", typeNDJSON)
 	w.WriteHeader(http.StatusOK)

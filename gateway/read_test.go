@@ -15,13 +15,13 @@ import (
 )
 
 // fill publishes n numbers to a partition of tickets.
-func fill(t testing.TB, b broker.Broker, partition int32, n int) {
+func fill(t testing.TB, b *broker.Broker, partition int32, n int) {
 	t.Helper()
 	var records []broker.Record
 	for i := range n {
 		records = append(records, broker.Record{Topic: "tickets", Partition: partition, Pinned: true, Value: fmt.Appendf(nil, "%d", i)})
 	}
-	if err := b.Publish(t.Context(), records...); err != nil {
+	if _, err := b.Publish(t.Context(), records...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,15 +139,15 @@ func TestClosingEndsFollowersInGoodOrder(t *testing.T) {
 }
 
 // broken is a broker whose readers fail after the first records.
-type broken struct{ broker.Broker }
+type broken struct{ *broker.Broker }
 
-func (b broken) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
+func (b broken) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
 	r, err := b.Broker.Read(ctx, topic, partition, from, to)
 	return &brokenReader{Reader: r}, err
 }
 
 type brokenReader struct {
-	broker.Reader
+	*broker.Reader
 	once bool
 }
 
@@ -189,7 +189,7 @@ func TestRecordsOfAnyBytesComeBackAsTheyWere(t *testing.T) {
 	for i := range in {
 		in[i].Topic, in[i].Pinned = "tickets", true
 	}
-	if err := b.Publish(t.Context(), in...); err != nil {
+	if _, err := b.Publish(t.Context(), in...); err != nil {
 		t.Fatal(err)
 	}
 	var lines strings.Builder

@@ -40,7 +40,7 @@ func Example() {
 	go func() { drained <- join.Run(ctx) }()
 
 	word := broker.Record{Topic: "words", Key: []byte("k"), Value: []byte(`"mill"`)}
-	if err := b.Publish(ctx, word); err != nil {
+	if _, err := b.Publish(ctx, word); err != nil {
 		panic(err)
 	}
 	word.Partition = broker.PartitionOf(word.Key, broker.DefaultPartitions) // where it is now
@@ -48,7 +48,7 @@ func Example() {
 		id := lineage.AppendChild(nil, &word, service, 0, 1)
 		return broker.Record{Topic: topic, Key: word.Key, Value: []byte(value), Headers: []broker.Header{{Key: lineage.ID, Value: id}}}
 	}
-	if err := b.Publish(ctx, answer("languages", "language", `"en"`), answer("lengths", "length", `4`)); err != nil {
+	if _, err := b.Publish(ctx, answer("languages", "language", `"en"`), answer("lengths", "length", `4`)); err != nil {
 		panic(err)
 	}
 	for r, err := range broker.Records(ctx, b, "facts", broker.AllPartitions, broker.Start(), broker.Forever()) {

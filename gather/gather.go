@@ -21,7 +21,9 @@
 package gather
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -46,20 +48,18 @@ type Config struct {
 	// there is. 0 waits for every part, however long it takes.
 	Deadline time.Duration
 
-	Batch     broker.Want
-	Consumers int             // members of the group in this process; 0 means 1
-	Start     broker.Position // where a new group begins; unset means the beginning
+	Batch broker.Want
+	Start broker.Position // where a new group begins; unset means the beginning
 
 	// MaxOpen bounds the sources of a partition that wait for parts. Further
 	// ones stay in their topic until there is room, and so do parts that are
 	// ahead of them. 0 means 16,384.
 	MaxOpen int
 
-	Grace          time.Duration // see service.Config
-	MaxRecordBytes int           // see service.Config; values that do not fit are left out and named
+	Grace time.Duration // see service.Config
 
 	Observe func(Observation) // called after each settle, by several goroutines; may be nil
-	Logger  *slog.Logger      // nil discards
+	Logger  *slog.Logger      // nil means slog.Default()
 	Tracer  trace.Tracer      // nil does not trace
 }
 
@@ -84,10 +84,10 @@ type Observation struct {
 	Latency   []time.Duration // of each answered source, from append to here; not to be kept
 }
 
-// Gather is a join. It is made by New and run once.
+// Gather is a join. It may be run again when Run has returned.
 type Gather struct {
 	c      Config
-	b      broker.Broker
+	b      *broker.Broker
 	topics []string
 	feeds  map[string]feed
 
@@ -101,39 +101,24 @@ type feed struct {
 	fails  []int // parts that a dead letter here rules out
 }
 
-// New makes a gather on a broker whose topics exist.
-func New(b broker.Broker, c Config) (*Gather, error) {
-	if len(c.Parts) == 0 || len(c.Parts) > 64 {
-		return nil, fmt.Errorf("gather %s: has %d parts, wants 1 to 64", c.Name, len(c.Parts))
+// New makes a gather. Its topics must exist when it runs.
+func New(b *broker.Broker, c Config) (*Gather, error) {
+	if err := c.check(b); err != nil {
+		return nil, fmt.Errorf("gather %q: %w", c.Name, err)
 	}
-	if c.Consumers == 0 {
-		c.Consumers = 1
-	}
-	if c.Batch.Records == 0 {
-		c.Batch.Records = 4096
-	}
+	c.Batch.Records = cmp.Or(c.Batch.Records, 4096)
+	c.MaxOpen = cmp.Or(c.MaxOpen, 16384)
+	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	if c.Start.IsZero() {
 		c.Start = broker.Start()
 	}
-	if c.MaxOpen == 0 {
-		c.MaxOpen = 16384
-	}
-	if c.Grace == 0 {
-		c.Grace = 10 * time.Second
-	}
-	if c.MaxRecordBytes == 0 {
-		c.MaxRecordBytes = broker.DefaultMaxRecordBytes
-	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	c.Logger = c.Logger.With("gather", c.Name)
 
 	g := &Gather{c: c, b: b, maxIndexed: maxIndexed, feeds: map[string]feed{c.Of: {source: true, part: -1}}}
 	for i, p := range c.Parts {
-		if _, taken := g.feeds[p.Topic]; taken {
-			return nil, fmt.Errorf("gather %s: topic %s is joined twice", c.Name, p.Topic)
-		}
 		g.feeds[p.Topic] = feed{part: i}
 	}
 	for i, p := range c.Parts {
@@ -153,17 +138,75 @@ func New(b broker.Broker, c Config) (*Gather, error) {
 	return g, nil
 }
 
+// maxParts is how many bits the set of a source's parts has.
+const maxParts = 64
+
+// check finds what is missing in a configuration or cannot be.
+func (c *Config) check(b *broker.Broker) error {
+	if b == nil {
+		return errors.New("it has no broker")
+	}
+	for _, field := range []struct{ name, value string }{{"Name", c.Name}, {"Group", c.Group}, {"Of", c.Of}, {"To", c.To}} {
+		if field.value == "" {
+			return fmt.Errorf("Config.%s is empty", field.name)
+		}
+	}
+	if len(c.Parts) == 0 || len(c.Parts) > maxParts {
+		return fmt.Errorf("it has %d parts, give it 1 to %d", len(c.Parts), maxParts)
+	}
+	if c.Deadline < 0 || c.Grace < 0 || c.MaxOpen < 0 {
+		return errors.New("Deadline, Grace and MaxOpen are 0 or more")
+	}
+	topics, names := map[string]bool{c.Of: true, c.To: true}, map[string]bool{}
+	if c.Of == c.To {
+		return fmt.Errorf("it reads and writes topic %s", c.Of)
+	}
+	for _, p := range c.Parts {
+		switch {
+		case p.Name == "" || p.Topic == "":
+			return errors.New("a part has no name or no topic")
+		case names[p.Name]:
+			return fmt.Errorf("two parts are called %s", p.Name)
+		case topics[p.Topic]:
+			return fmt.Errorf("topic %s is joined twice", p.Topic)
+		}
+		names[p.Name], topics[p.Topic] = true, true
+	}
+	return nil
+}
+
 // Run serves until ctx ends, then settles what it has at hand and leaves the
 // group. It returns nil after a clean drain.
 func (g *Gather) Run(ctx context.Context) error {
-	err := loop.Members{
-		Broker: g.b, Group: g.c.Group, Start: g.c.Start, Topics: g.topics,
-		Count: g.c.Consumers, Grace: g.c.Grace, Logger: g.c.Logger,
-	}.Run(ctx, func(ctx, work context.Context, c broker.Consumer) error {
+	if err := g.fits(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("gather %s: %w", g.c.Name, err)
+	}
+	member := loop.Member{Broker: g.b, Group: g.c.Group, Start: g.c.Start, Topics: g.topics, Grace: g.c.Grace}
+	err := member.Run(ctx, func(ctx, work context.Context, c *broker.Consumer) error {
 		return newMember(g, c).run(ctx, work)
 	})
 	if err != nil {
 		return fmt.Errorf("gather %s: %w", g.c.Name, err)
+	}
+	return nil
+}
+
+// fits checks that an answer can stand in the partition of its source.
+func (g *Gather) fits(ctx context.Context) error {
+	in, err := g.b.Partitions(ctx, g.c.Of)
+	if err != nil {
+		return err
+	}
+	out, err := g.b.Partitions(ctx, g.c.To)
+	if err != nil {
+		return err
+	}
+	if out < in {
+		return fmt.Errorf("topic %s has %d partitions and %s has %d: answers stay in the partition of their source, give %s as many",
+			g.c.To, out, g.c.Of, in, g.c.To)
 	}
 	return nil
 }

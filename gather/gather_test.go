@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // classes, by way of tags).
 type desk struct {
 	*testing.T
-	b *embedded.Broker
+	b *broker.Broker
 	c gather.Config
 }
 
@@ -76,7 +76,7 @@ func (d *desk) serve() (stop func()) {
 
 func (d *desk) publish(records ...broker.Record) {
 	d.Helper()
-	if err := d.b.Publish(d.Context(), records...); err != nil {
+	if _, err := d.b.Publish(d.Context(), records...); err != nil {
 		d.Fatal(err)
 	}
 }

@@ -194,11 +194,11 @@ func TestMorePartsComeLateThanTheIndexHolds(t *testing.T) {
 
 // forgetful is a broker whose retention has deleted all answers so far.
 type forgetful struct {
-	broker.Broker
+	*broker.Broker
 	before int64
 }
 
-func (f forgetful) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
+func (f forgetful) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
 	if offset, ok := from.Offset(); topic == "desk" && (!ok || offset < f.before) {
 		from = broker.Offset(f.before)
 	}

@@ -330,7 +330,7 @@ func worse(old json.RawMessage, by status) bool {
 func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
 	at := len(w.buf)
 	a.Revision++
-	for _, limit := range []int{w.g.c.MaxRecordBytes / 8, 0} {
+	for _, limit := range []int{w.g.b.Options().MaxRecordBytes / 8, 0} {
 		for i, p := range parts {
 			a.Parts[w.g.c.Parts[i].Name] = w.part(nil, i, p, sourced, limit)
 		}

@@ -46,7 +46,7 @@ func BenchmarkMendingAnswers(b *testing.B) {
 }
 
 type awayDesk struct {
-	b *embedded.Broker
+	b *broker.Broker
 	c gather.Config
 }
 
@@ -78,7 +78,7 @@ func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
 		classes = append(classes, class(i, text))
 	}
 	for _, list := range [][]broker.Record{tickets, moods} {
-		if err := b.Publish(t.Context(), list...); err != nil {
+		if _, err := b.Publish(t.Context(), list...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +96,7 @@ func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Publish(t.Context(), classes...); err != nil {
+	if _, err := b.Publish(t.Context(), classes...); err != nil {
 		t.Fatal(err)
 	}
 	return awayDesk{b, c}, &revised

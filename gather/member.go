@@ -20,7 +20,7 @@ const recheck = 20 * time.Millisecond
 // member is one consumer of the gather, with the windows of the partitions it owns.
 type member struct {
 	g        *Gather
-	consumer broker.Consumer
+	consumer *broker.Consumer
 	epoch    int64
 	restored bool
 	windows  map[int32]*window
@@ -30,7 +30,7 @@ type member struct {
 	blocked  bool      // a source is past its deadline but the log is not read up to it
 }
 
-func newMember(g *Gather, c broker.Consumer) *member {
+func newMember(g *Gather, c *broker.Consumer) *member {
 	return &member{g: g, consumer: c, windows: map[int32]*window{}, writer: writer{g: g}}
 }
 
@@ -42,7 +42,7 @@ func (m *member) run(ctx, work context.Context) error {
 		case err == nil:
 			pause.Reset()
 		case ctx.Err() != nil:
-		case errors.Is(err, broker.ErrClosed):
+		case broker.Lasting(err):
 			return err
 		default:
 			// What was taken in without being settled is taken in again.
@@ -87,7 +87,7 @@ func (m *member) turn(ctx, work context.Context) error {
 
 func (m *member) settle(work context.Context) error {
 	began := time.Now()
-	settled, err := loop.Settle(work, m.consumer, m.g.c.Logger, m.writer.results, nil)
+	settled, err := loop.Settling{Settle: m.consumer.Settle, Results: m.writer.results, Logger: m.g.c.Logger}.Run(work)
 	if err != nil {
 		return err
 	}
@@ -124,11 +124,14 @@ func (m *member) poll(ctx context.Context) ([]broker.Record, error) {
 		until, cancel = context.WithDeadline(ctx, wake)
 	}
 	defer cancel()
-	records, err := m.consumer.Poll(until, want)
-	if err != nil && until.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
+	batch, err := m.consumer.Poll(until, want)
+	switch {
+	case err == nil:
+		return batch.Records, nil
+	case until.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed):
 		return nil, nil // a deadline has come
 	}
-	return records, err
+	return nil, err
 }
 
 // wake is when the next source is to be answered with what there is.

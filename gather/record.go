@@ -57,12 +57,12 @@ func (w *writer) add(win *window, j *join) bool {
 	}
 	at, source := len(w.buf), &j.source
 	key := source.Key
-	small := w.g.c.MaxRecordBytes / (len(j.parts) + 2) / 2
+	small := w.g.b.Options().MaxRecordBytes / (len(j.parts) + 2) / 2
 	for _, try := range []struct {
 		limit int
 		brief bool
 	}{
-		{w.g.c.MaxRecordBytes, false},
+		{w.g.b.Options().MaxRecordBytes, false},
 		{small, false}, // large values are left out
 		{small, true},  // a large key or id is cut off
 		{0, true},      // values may take more room in JSON
@@ -92,7 +92,7 @@ const (
 
 // fits reports whether a record of this key and value is within the limit.
 func (w *writer) fits(key, value []byte) bool {
-	return len(key)+len(value) <= w.g.c.MaxRecordBytes-headerRoom
+	return len(key)+len(value) <= w.g.b.Options().MaxRecordBytes-headerRoom
 }
 
 // maxBrief bounds texts in a record that would be too large with all of them.

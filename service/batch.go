@@ -17,12 +17,14 @@ import (
 // the size of the largest batch and then stay.
 type batch struct {
 	s       *Service
+	handle  *broker.Batch
 	records []broker.Record
 	seen    Observation
 	predictor
-	item  []int  // record → index of its item, or -1 for a marker
-	bare  []bool // record → what it makes goes without key and value, for lack of room
-	again bool   // they are dead letters: a failure is marked in the topic already
+	item   []int  // record → index of its item, or -1 for a marker
+	bare   []bool // record → what it makes goes without key and value, for lack of room
+	pinned bool   // results go to the partitions of their inputs
+	again  bool   // they are dead letters: a failure is marked in the topic already
 
 	spans   []span
 	made    []broker.Record
@@ -36,6 +38,9 @@ func newBatch(s *Service) *batch { return &batch{s: s, predictor: predictor{s: s
 // begin takes polled records.
 func (b *batch) begin(records []broker.Record) {
 	b.records = records
+	b.s.mu.Lock()
+	b.pinned = b.s.pinned
+	b.s.mu.Unlock()
 	b.seen = Observation{Records: len(records)}
 	b.items, b.item, b.spans = b.items[:0], b.item[:0], b.spans[:0]
 	b.bare = append(b.bare[:0], make([]bool, len(records))...)
@@ -106,7 +111,7 @@ func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers
 		key = nil
 	}
 	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: !b.s.c.Repartition, Key: key, Value: value, Headers: headers,
+		Topic: topic, Partition: r.Partition, Pinned: b.pinned, Key: key, Value: value, Headers: headers,
 	})
 	b.madeBy = append(b.madeBy, i)
 }
@@ -167,9 +172,7 @@ func (b *batch) tooLarge(e *broker.TooLargeError) bool {
 
 // end lets go of the records.
 func (b *batch) end() {
-	b.endSpans()
-	b.seen.Records = len(b.records)
-	b.records = nil
+	b.handle, b.records = nil, nil
 	clear(b.items)
 	clear(b.out)
 	clear(b.made)

@@ -52,7 +52,7 @@ func Example() {
 	drained := make(chan error)
 	go func() { drained <- service.Run(ctx) }()
 
-	if err := b.Publish(ctx, broker.Record{Topic: "words", Key: []byte("k"), Value: []byte("mill")}); err != nil {
+	if _, err := b.Publish(ctx, broker.Record{Topic: "words", Key: []byte("k"), Value: []byte("mill")}); err != nil {
 		panic(err)
 	}
 	for r, err := range broker.Records(ctx, b, "shouts", broker.AllPartitions, broker.Start(), broker.Forever()) {

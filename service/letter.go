@@ -98,11 +98,11 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
 	// It was near the limit before the headers came: the place tells where the
 	// whole record is.
-	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
+	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
 		letter.Value = nil
 		letter.Headers = append(letter.Headers, broker.Header{Key: DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
 	}
-	if b.bare[i] || letter.Size() > b.s.c.MaxRecordBytes {
+	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
 		letter.Key = nil
 	}
 	b.made = append(b.made, letter)
@@ -117,6 +117,9 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 // and gets no second one. Settle is called again, with less, when it refuses a
 // record ([broker.TooLargeError]); Retry returns its last error.
 func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(results []broker.Record) error) (Observation, error) {
+	if err := s.place(ctx); err != nil {
+		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
+	}
 	batch := newBatch(s)
 	batch.again = true
 	records := make([]broker.Record, len(letters))
@@ -131,7 +134,7 @@ func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(resul
 	if err := batch.predict(ctx); err != nil {
 		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
 	}
-	defer batch.end()
+	defer batch.endSpans()
 	for {
 		err := settle(batch.results())
 		var large *broker.TooLargeError

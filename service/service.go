@@ -4,18 +4,26 @@
 //
 // The one idea: the loop Poll, predict, Settle. A batch is what has accumulated
 // while the model was busy, so nothing waits at low load and batches are full
-// under load. Every input is answered in the service's topic exactly once and
-// in order: with the model's values, or with a marker that says that there is
-// none because the model failed on it or chose not to answer. Markers that come
-// in are passed on without predicting, so those downstream never wait for what
-// cannot come.
+// under load. The next batch is predicted while the last ones settle, and with
+// more than one call of the model in flight, while earlier ones are still being
+// predicted; they settle in the order in which they were polled, partition by
+// partition, so that a key's order is kept whatever takes how long. Every input is
+// answered in the service's topic exactly once: with the model's values, or with a
+// marker that says that there is none because the model failed on it or chose not
+// to answer. Markers that come in are passed on without predicting, so those
+// downstream never wait for what cannot come.
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -35,14 +43,13 @@ type Config struct {
 	Dead  string // topic of its dead letters
 	Model model.Model
 
-	// Repartition places results by key. Otherwise they go to the partition of
-	// their input, where a join finds them whatever the key: To must then have
-	// as many partitions as From.
-	Repartition bool
+	Batch broker.Want     // its records, bytes and wait
+	Start broker.Position // where a new group begins; unset means the beginning
 
-	Batch     broker.Want     // its records, bytes and wait
-	Consumers int             // members of the group in this process; 0 means 1
-	Start     broker.Position // where a new group begins; unset means the beginning
+	// Concurrency is how many calls of the model are in flight at most; 0 means 1.
+	// Batches that are predicted wait for those before them to settle: up to eight
+	// times as many are open, with up to 64 MiB of records.
+	Concurrency int
 
 	Attempts int           // predictions of an item before it is a dead letter; 0 means 3
 	Backoff  time.Duration // before the second attempt, then doubled; 0 means 100 ms
@@ -52,10 +59,8 @@ type Config struct {
 	// is given back to the broker; 0 means 10 s.
 	Grace time.Duration
 
-	MaxRecordBytes int // a larger result is a failed item; 0 means broker.DefaultMaxRecordBytes
-
 	Observe func(Observation) // called after each settled batch, by several goroutines; may be nil
-	Logger  *slog.Logger      // nil discards
+	Logger  *slog.Logger      // nil means slog.Default()
 	Tracer  trace.Tracer      // nil does not trace
 }
 
@@ -69,110 +74,130 @@ type Observation struct {
 	Retries  int // model calls beyond the first
 	Bytes    int // of the polled records
 	Predict  time.Duration
-	Settle   time.Duration
+	Settle   time.Duration // from the prediction on, until the results were durable
+	Backlog  int64         // records that waited behind the batch when it was polled
 	Queueing time.Duration // from the oldest record's append to its poll
 }
 
-// Service is a service. It is made by New and run once.
+// Service is a service. It may be run again when Run has
+// returned, and retry letters meanwhile.
 type Service struct {
 	c     Config
-	b     broker.Broker
+	b     *broker.Broker
 	model []byte // its name, as results carry it
+	load  load
+
+	mu     sync.Mutex
+	pinned bool // results go to the partition of their input: set by check
 }
 
-// New makes a service on a broker whose topics exist.
-func New(b broker.Broker, c Config) *Service {
-	if c.Consumers == 0 {
-		c.Consumers = 1
+// New makes a service. Its topics must exist when it runs, or retries a letter.
+func New(b *broker.Broker, c Config) (*Service, error) {
+	if err := c.check(b); err != nil {
+		return nil, fmt.Errorf("service %q: %w", c.Name, err)
 	}
-	if c.Batch.Records == 0 {
-		c.Batch.Records = 256
-	}
+	c.Batch.Records = cmp.Or(c.Batch.Records, 256)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.Attempts = cmp.Or(c.Attempts, 3)
+	c.Backoff = cmp.Or(c.Backoff, 100*time.Millisecond)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	if c.Start.IsZero() {
 		c.Start = broker.Start()
 	}
-	if c.Attempts == 0 {
-		c.Attempts = 3
-	}
-	if c.Backoff == 0 {
-		c.Backoff = 100 * time.Millisecond
-	}
-	if c.Timeout == 0 {
-		c.Timeout = 30 * time.Second
-	}
-	if c.Grace == 0 {
-		c.Grace = 10 * time.Second
-	}
-	if c.MaxRecordBytes == 0 {
-		c.MaxRecordBytes = broker.DefaultMaxRecordBytes
-	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	c.Logger = c.Logger.With("service", c.Name)
-	return &Service{c: c, b: b, model: []byte(c.Model.Name())}
+	return &Service{c: c, b: b, model: []byte(c.Model.Name())}, nil
+}
+
+// check finds what is missing in a configuration or cannot be.
+func (c *Config) check(b *broker.Broker) error {
+	if b == nil {
+		return errors.New("it has no broker")
+	}
+	if c.Model == nil {
+		return errors.New("it has no model: set Config.Model")
+	}
+	for _, field := range []struct{ name, value string }{
+		{"Name", c.Name}, {"Group", c.Group}, {"To", c.To}, {"Dead", c.Dead}, {"From", strings.Join(c.From, "")},
+	} {
+		if field.value == "" {
+			return fmt.Errorf("Config.%s is empty", field.name)
+		}
+	}
+	if c.To == c.Dead || slices.Contains(c.From, c.To) || slices.Contains(c.From, c.Dead) {
+		return fmt.Errorf("it reads %s, writes %s and its dead letters go to %s: these must be different topics", strings.Join(c.From, ", "), c.To, c.Dead)
+	}
+	for name, n := range map[string]int64{
+		"Concurrency": int64(c.Concurrency), "Attempts": int64(c.Attempts), "Backoff": int64(c.Backoff), "Timeout": int64(c.Timeout),
+		"Grace": int64(c.Grace), "Batch.Records": int64(c.Batch.Records), "Batch.Bytes": int64(c.Batch.Bytes), "Batch.Wait": int64(c.Batch.Wait),
+	} {
+		if n < 0 {
+			return fmt.Errorf("Config.%s is negative", name)
+		}
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then lets the running batches settle within the
 // grace period, gives back the rest and leaves the group. It returns nil after
-// a clean drain, and an error when the broker is closed or refuses the group.
+// a clean drain, and an error when the broker is closed or when trying again
+// cannot help: a topic is missing, or the broker refuses.
 func (s *Service) Run(ctx context.Context) error {
-	err := loop.Members{
-		Broker: s.b, Group: s.c.Group, Start: s.c.Start, Topics: s.c.From,
-		Count: s.c.Consumers, Grace: s.c.Grace, Logger: s.c.Logger,
-	}.Run(ctx, s.member)
+	if err := s.place(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("service %s: %w", s.c.Name, err)
+	}
+	member := loop.Member{Broker: s.b, Group: s.c.Group, Start: s.c.Start, Topics: s.c.From, Grace: s.c.Grace}
+	err := member.Run(ctx, func(ctx, work context.Context, c *broker.Consumer) error {
+		return newFlow(s, c).run(ctx, work)
+	})
 	if err != nil {
 		return fmt.Errorf("service %s: %w", s.c.Name, err)
 	}
 	return nil
 }
 
-// member is one consumer's life. It polls until ctx ends and works until work ends.
-func (s *Service) member(ctx, work context.Context, consumer broker.Consumer) error {
-	batch := newBatch(s)
-	pause := loop.NewPause(s.c.Backoff)
-	for ctx.Err() == nil {
-		records, err := consumer.Poll(ctx, s.c.Batch)
-		switch {
-		case ctx.Err() != nil:
-			consumer.Rewind()
-			return nil
-		case errors.Is(err, broker.ErrClosed):
-			return err
-		case err != nil:
-			s.c.Logger.Warn("poll failed, trying again", "error", err)
-			pause.Wait(ctx)
-			continue
-		}
-		pause.Reset()
-		if err := s.answer(work, consumer, batch, records); err != nil {
-			if work.Err() != nil {
-				consumer.Rewind()
-				s.c.Logger.Warn("batch given back: the grace period is over", "records", len(records))
-				return nil
-			}
-			return err
-		}
+// place finds out where results go: to the partition of their input, where a join
+// finds them whatever the key, if there are as many partitions; otherwise where
+// the key says.
+func (s *Service) place(ctx context.Context) error {
+	in, err := s.b.Partitions(ctx, s.c.From[0])
+	if err != nil {
+		return err
 	}
+	out, err := s.b.Partitions(ctx, s.c.To)
+	if err != nil {
+		return err
+	}
+	dead, err := s.b.Partitions(ctx, s.c.Dead)
+	if err != nil {
+		return err
+	}
+	if dead < in {
+		return fmt.Errorf("topic %s has %d partitions and %s has %d: dead letters stay in the partition of their record, give %s as many",
+			s.c.Dead, dead, s.c.From[0], in, s.c.Dead)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinned = in == out
 	return nil
 }
 
-// answer predicts on a batch and settles it. It returns an error when work
-// ends or the broker is closed.
-func (s *Service) answer(work context.Context, consumer broker.Consumer, batch *batch, records []broker.Record) error {
-	batch.begin(records)
-	if err := batch.predict(work); err != nil {
-		return err
-	}
-	began := time.Now()
-	settled, err := loop.Settle(work, consumer, s.c.Logger, batch.results, batch.tooLarge)
-	if err != nil || !settled {
-		return err
-	}
-	batch.seen.Settle = time.Since(began)
-	batch.end()
-	if s.c.Observe != nil {
-		s.c.Observe(batch.seen)
-	}
-	return nil
+// Load is what a service has under way.
+type Load struct {
+	Calls   int // of the model
+	Open    int // records polled and not settled
+	Waiting int // of these, predicted: they settle, or wait for earlier ones that do not yet
 }
+
+// Load tells what is under way now.
+func (s *Service) Load() Load {
+	return Load{int(s.load.calls.Load()), int(s.load.open.Load()), int(s.load.waiting.Load())}
+}
+
+type load struct{ calls, open, waiting atomic.Int64 }

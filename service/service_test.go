@@ -52,7 +52,7 @@ var upper = each(func(v string) model.Answer { return model.One([]byte(strings.T
 // bench is a broker with a service's topics.
 type bench struct {
 	*testing.T
-	b *embedded.Broker
+	b *broker.Broker
 }
 
 func newBench(t *testing.T) bench {
@@ -76,7 +76,7 @@ func (b bench) publish(values ...string) {
 	for _, v := range values {
 		records = append(records, broker.Record{Topic: "in", Key: []byte("k"), Value: []byte(v)})
 	}
-	if err := b.b.Publish(b.Context(), records...); err != nil {
+	if _, err := b.b.Publish(b.Context(), records...); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -281,7 +281,7 @@ func TestAnInvalidItemIsNotTriedAgain(t *testing.T) {
 
 func TestMarkersArePassedOnWithoutPredicting(t *testing.T) {
 	b := newBench(t)
-	err := b.b.Publish(t.Context(),
+	_, err := b.b.Publish(t.Context(),
 		broker.Record{Topic: "in", Key: []byte("k"), Headers: []broker.Header{
 			{Key: lineage.ID, Value: []byte("tickets/0/7/tagger")}, {Key: lineage.Status, Value: []byte(lineage.StatusFailed)}, {Key: lineage.Error, Value: []byte("tagger: is ill")}}},
 		broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("a")})
@@ -388,7 +388,7 @@ func TestSeveralConsumersShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {
 	for i := range n {
 		records = append(records, broker.Record{Topic: "in4", Key: fmt.Appendf(nil, "k%d", i%16), Value: fmt.Appendf(nil, "%d", i)})
 	}
-	if err := b.b.Publish(t.Context(), records...); err != nil {
+	if _, err := b.b.Publish(t.Context(), records...); err != nil {
 		t.Fatal(err)
 	}
 	b.serve(upper, func(c *service.Config) {
@@ -476,7 +476,7 @@ func TestALetterGivesBackTheRecordAsItCame(t *testing.T) {
 	b := newBench(t)
 	came := broker.Record{Topic: "in", Key: []byte("k\xff"), Value: []byte("\x00v"), Headers: []broker.Header{
 		{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte("tickets/3/9/tagger")}, {Key: "tenant", Value: []byte("b")}}}
-	if err := b.b.Publish(t.Context(), came); err != nil {
+	if _, err := b.b.Publish(t.Context(), came); err != nil {
 		t.Fatal(err)
 	}
 	b.serve(each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("no"))) }))
@@ -549,7 +549,7 @@ func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
 	big := broker.Record{Topic: "in", Key: make([]byte, 1<<20-8), Value: []byte("a")}
 	marker := broker.Record{Topic: "in", Key: make([]byte, 1<<20-100), Headers: []broker.Header{
 		{Key: lineage.ID, Value: []byte("tickets/0/7/tagger")}, {Key: lineage.Status, Value: []byte(lineage.StatusFailed)}}}
-	if err := b.b.Publish(t.Context(), big, marker, broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("b")}); err != nil {
+	if _, err := b.b.Publish(t.Context(), big, marker, broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("b")}); err != nil {
 		t.Fatal(err)
 	}
 	b.serve(upper)

@@ -58,7 +58,7 @@ const maxSources = 100
 // Of returns what became of the source records whose key, own id ("id" in
 // a header or in the JSON value) or place ("tickets/3/1234", or the id of
 // anything that descends from it) is what. Events come by source, then by time.
-func Of(ctx context.Context, b broker.Broker, what string, since broker.Position) ([]Event, error) {
+func Of(ctx context.Context, b *broker.Broker, what string, since broker.Position) ([]Event, error) {
 	topics, err := b.Topics(ctx)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func Of(ctx context.Context, b broker.Broker, what string, since broker.Position
 }
 
 // decisions tells what was decided on the dead letters among events.
-func decisions(ctx context.Context, b broker.Broker, events []Event) ([]Event, error) {
+func decisions(ctx context.Context, b *broker.Broker, events []Event) ([]Event, error) {
 	var found []Event
 	read := map[string]deadletter.Decisions{} // by service
 	for _, e := range events {
@@ -125,7 +125,7 @@ func decisions(ctx context.Context, b broker.Broker, events []Event) ([]Event, e
 }
 
 // find returns the source records that are meant.
-func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
+func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
 	if path, err := lineage.Parse(what); err == nil {
 		if r := sourceOf(ctx, b, path.Source); r != nil {
 			return []*broker.Record{r}, nil
@@ -158,7 +158,7 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 
 // sourceOf returns the record at a place, or the one that it descends from. It
 // returns nil when there is none: what looked like a place may be a key.
-func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Record {
+func sourceOf(ctx context.Context, b *broker.Broker, s lineage.Source) *broker.Record {
 	for range maxDescent {
 		r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
 		if err != nil || r == nil || r.Offset != s.Offset {
@@ -202,7 +202,7 @@ func idOf(r *broker.Record) string { return string(lineage.AppendID(nil, r)) }
 // scan finds the records of a topic that descend from the sources. Records that
 // were settled together stand side by side and have the same time, which is how
 // the size of the batch is known.
-func scan(ctx context.Context, b broker.Broker, topic string, since time.Time, sources map[string]*broker.Record) ([]Event, error) {
+func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, sources map[string]*broker.Record) ([]Event, error) {
 	type batch struct {
 		time time.Time
 		size int

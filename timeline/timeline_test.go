@@ -67,7 +67,7 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	err = b.Publish(ctx,
+	_, err = b.Publish(ctx,
 		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-1"}`)},
 		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte(`{"id":"T-2","text":"poison"}`)},
 		broker.Record{Topic: "tickets", Key: []byte("bob"), Value: []byte(`{"id":"T-3","text":"poison"}`)})
@@ -190,7 +190,7 @@ func TestRecordsThatDescendFromEachOtherEndTheSearch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, of := range []string{"t/0/1/svc", "t/0/0/svc"} {
-		if err := b.Publish(t.Context(), broker.Record{Topic: "t", Headers: []broker.Header{{Key: lineage.ID, Value: []byte(of)}}}); err != nil {
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: "t", Headers: []broker.Header{{Key: lineage.ID, Value: []byte(of)}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -69,7 +69,7 @@ const publishBatch = 512
 // run is a batch under way.
 type run struct {
 	c       Config
-	b       broker.Broker
+	b       *broker.Broker
 	app     *millrace.App
 	in      *input
 	counted bool // the results are one a record, by a gather
@@ -184,7 +184,7 @@ func (r *run) publish(ctx context.Context, rejects *rejects) error {
 		if !r.waitForRoom() {
 			return ctx.Err()
 		}
-		if err := r.b.Publish(ctx, records...); err != nil {
+		if _, err := r.b.Publish(ctx, records...); err != nil {
 			return fmt.Errorf("publish to %s: %w", r.c.Topic, err)
 		}
 		r.published.Add(int64(len(records)))

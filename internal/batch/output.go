@@ -121,7 +121,8 @@ func (o *output) begin(ctx context.Context, what mark) error {
 	if err != nil {
 		return err
 	}
-	return o.r.b.Publish(ctx, broker.Record{Topic: o.topic, Pinned: true, Value: value})
+	_, err = o.r.b.Publish(ctx, broker.Record{Topic: o.topic, Pinned: true, Value: value})
+	return err
 }
 
 // openFile opens the output file and cuts it back to what was settled.
@@ -170,7 +171,7 @@ func (o *output) write(ctx context.Context) (err error) {
 			return err
 		}
 		wait, cancel := context.WithTimeout(ctx, idle)
-		records, err := c.Poll(wait, broker.Want{Records: 4096})
+		polled, err := c.Poll(wait, broker.Want{Records: 4096})
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -180,7 +181,7 @@ func (o *output) write(ctx context.Context) (err error) {
 		case err != nil:
 			return fmt.Errorf("read results: %w", err)
 		}
-		if err := o.settle(ctx, c, records); err != nil {
+		if err := o.settle(ctx, c, polled.Records); err != nil {
 			return err
 		}
 	}
@@ -211,7 +212,7 @@ func (o *output) done(ctx context.Context) (bool, error) {
 
 // settle writes the results, makes them durable, and remembers it with the
 // group's position.
-func (o *output) settle(ctx context.Context, c broker.Consumer, records []broker.Record) error {
+func (o *output) settle(ctx context.Context, c *broker.Consumer, records []broker.Record) error {
 	for i := range records {
 		line := bytes.TrimSuffix(records[i].Value, []byte{'\n'})
 		if bytes.IndexByte(line, '\n') >= 0 {
@@ -240,9 +241,12 @@ func (o *output) settle(ctx context.Context, c broker.Consumer, records []broker
 	if err != nil {
 		return err
 	}
-	settled, err := loop.Settle(ctx, c, o.r.c.App.Logger, func() []broker.Record {
-		return []broker.Record{{Topic: o.topic, Partition: records[0].Partition, Pinned: true, Value: value}}
-	}, nil)
+	settled, err := loop.Settling{
+		Settle: c.Settle, Logger: o.r.c.App.Logger,
+		Results: func() []broker.Record {
+			return []broker.Record{{Topic: o.topic, Partition: records[0].Partition, Pinned: true, Value: value}}
+		},
+	}.Run(ctx)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
 }
 
 // flow publishes for the time and waits for the last answer.
-func flow(ctx context.Context, a *millrace.App, b broker.Broker, topic string, o GraphOptions) (GraphResult, error) {
+func flow(ctx context.Context, a *millrace.App, b *broker.Broker, topic string, o GraphOptions) (GraphResult, error) {
 	flight := int64(flightModels)
 	if o.Identity {
 		flight = flightIdentity
@@ -98,7 +98,7 @@ func flow(ctx context.Context, a *millrace.App, b broker.Broker, topic string, o
 			}
 			next++
 		}
-		if err := b.Publish(ctx, records...); err != nil {
+		if _, err := b.Publish(ctx, records...); err != nil {
 			return GraphResult{}, err
 		}
 		published += publishing

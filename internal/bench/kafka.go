@@ -102,7 +102,7 @@ func (t kafkaTopics) publish(ctx context.Context, b *kafka.Broker) error {
 		records[i] = broker.Record{Topic: t.in, Pinned: true, Value: make([]byte, settleRecord)}
 	}
 	for range kafkaStock {
-		if err := b.Publish(ctx, records...); err != nil {
+		if _, err := b.Publish(ctx, records...); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func (b *kafkaBare) step(ctx context.Context) (int, error) {
 // kafkaLoop is the same by the contract.
 type kafkaLoop struct {
 	topics  kafkaTopics
-	c       broker.Consumer
+	c       *broker.Consumer
 	results []broker.Record
 }
 

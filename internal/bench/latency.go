@@ -68,7 +68,7 @@ func Latency(ctx context.Context, dir string, p *pipeline.Pipeline, rate int, d 
 }
 
 // steady publishes at the rate and waits for the last answer.
-func steady(ctx context.Context, a *millrace.App, b broker.Broker, topic string, rate int, d time.Duration) (LatencyResult, error) {
+func steady(ctx context.Context, a *millrace.App, b *broker.Broker, topic string, rate int, d time.Duration) (LatencyResult, error) {
 	took := make([][]time.Duration, publishers)
 	clients, ctx := errgroup.WithContext(ctx)
 	begun := time.Now()
@@ -82,7 +82,7 @@ func steady(ctx context.Context, a *millrace.App, b broker.Broker, topic string,
 				}
 				time.Sleep(time.Until(at))
 				before := time.Now()
-				err := b.Publish(ctx, broker.Record{Topic: topic, Key: fmt.Appendf(nil, "customer-%d-%d", n, i%31), Value: []byte(`{"id":"T-1","text":"My robot vacuum does not find its dock any more since the last update. What can I do?"}`)})
+				_, err := b.Publish(ctx, broker.Record{Topic: topic, Key: fmt.Appendf(nil, "customer-%d-%d", n, i%31), Value: []byte(`{"id":"T-1","text":"My robot vacuum does not find its dock any more since the last update. What can I do?"}`)})
 				if err != nil {
 					return err
 				}
@@ -103,7 +103,7 @@ func steady(ctx context.Context, a *millrace.App, b broker.Broker, topic string,
 // hops compares the append times of what a topic holds with those of what it was
 // made of. Each record was answered once and in order, so record i of a partition
 // answers record i of the topic before.
-func hops(ctx context.Context, b broker.Broker, p *pipeline.Pipeline) ([]Hop, error) {
+func hops(ctx context.Context, b *broker.Broker, p *pipeline.Pipeline) ([]Hop, error) {
 	var all []Hop
 	add := func(from, to string) error {
 		before, err := times(ctx, b, from)
@@ -139,7 +139,7 @@ type place struct {
 	offset    int64
 }
 
-func times(ctx context.Context, b broker.Broker, topic string) (map[place]time.Time, error) {
+func times(ctx context.Context, b *broker.Broker, topic string) (map[place]time.Time, error) {
 	all := map[place]time.Time{}
 	for r, err := range broker.Records(ctx, b, topic, broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {

@@ -124,7 +124,7 @@ func (l *redisBareLoop) step(ctx context.Context) error {
 // redisLoop reads a topic and answers into the same topic.
 type redisLoop struct {
 	b       *redis.Broker
-	c       broker.Consumer
+	c       *broker.Consumer
 	results []broker.Record
 }
 
@@ -150,7 +150,7 @@ func (l *redisLoop) begin(ctx context.Context) (err error) {
 		l.results = append(l.results, broker.Record{Topic: topic, Pinned: true, Value: make([]byte, settleRecord)})
 	}
 	for range settleAhead {
-		if err := l.b.Publish(ctx, l.results...); err != nil {
+		if _, err := l.b.Publish(ctx, l.results...); err != nil {
 			return err
 		}
 	}

@@ -198,8 +198,8 @@ func (silent) Fatalf(format string, values ...any) { panic(fmt.Sprintf(format, v
 
 // settleLoop reads a topic and answers into the same topic.
 type settleLoop struct {
-	b       *embedded.Broker
-	c       broker.Consumer
+	b       *broker.Broker
+	c       *broker.Consumer
 	results []broker.Record
 }
 
@@ -225,7 +225,7 @@ func (l *settleLoop) begin(ctx context.Context) (err error) {
 		l.results = append(l.results, broker.Record{Topic: topic, Pinned: true, Value: v})
 	}
 	for range settleAhead {
-		if err := l.b.Publish(ctx, l.results...); err != nil {
+		if _, err := l.b.Publish(ctx, l.results...); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ type Demo struct {
 	c        Config
 	dir      string
 	pipeline *pipeline.Pipeline
-	broker   broker.Broker
+	broker   *broker.Broker
 	app      *millrace.App
 	source   string // the topic that customers write to
 	gather   string

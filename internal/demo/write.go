@@ -135,7 +135,7 @@ func (d *Demo) publish(ctx context.Context, p *player, n int) error {
 		d.mu.Lock()
 		d.book.send(ids, time.Now())
 		d.mu.Unlock()
-		if err := d.broker.Publish(context.WithoutCancel(ctx), records...); err != nil {
+		if _, err := d.broker.Publish(context.WithoutCancel(ctx), records...); err != nil {
 			return fmt.Errorf("publish messages: %w", err)
 		}
 	}

@@ -7,33 +7,27 @@ package loop
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// Members are the members of a group in this process.
-type Members struct {
-	Broker broker.Broker
+// Member is a member of a group.
+type Member struct {
+	Broker *broker.Broker
 	Group  string
 	Start  broker.Position
 	Topics []string
-	Count  int
-	Grace  time.Duration // for running batches once told to stop
-	Logger *slog.Logger
+	Grace  time.Duration // for running batches once it is to stop
 }
 
-// Run runs the body once for each member until ctx ends, and returns when all
-// have left the group. The body polls with ctx and works with work, which ends
-// a grace period later. Run returns nil after a clean drain.
-func (m Members) Run(ctx context.Context, body func(ctx, work context.Context, c broker.Consumer) error) error {
+// Run joins the group and runs the body until ctx ends, and returns when the
+// member has left the group. The body polls with ctx and works with work, which
+// ends a grace period later. Run returns nil after a clean drain.
+func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c *broker.Consumer) error) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	members, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() {
 		t := time.NewTimer(m.Grace)
 		defer t.Stop()
@@ -44,39 +38,43 @@ func (m Members) Run(ctx context.Context, body func(ctx, work context.Context, c
 		}
 	})
 	defer stop()
-	for range m.Count {
-		members.Go(func() error { return m.one(ctx, work, body) })
-	}
-	return members.Wait()
-}
-
-func (m Members) one(ctx, work context.Context, body func(ctx, work context.Context, c broker.Consumer) error) error {
 	c, err := m.Broker.Join(ctx, m.Group, m.Start, m.Topics...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("join group %s: %w", m.Group, err)
+		return err
 	}
 	err = body(ctx, work, c)
 	// The group gets the partitions back at once, even when there is no time
 	// left for anything else.
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Grace)
-	defer cancel()
+	leave, cancelLeave := context.WithTimeout(context.WithoutCancel(ctx), m.Grace)
+	defer cancelLeave()
 	if e := c.Close(leave); err == nil && !errors.Is(e, broker.ErrClosed) {
 		err = e
 	}
 	return err
 }
 
-// Settle settles results with the consumer until it took place, the batch
-// belongs to another member (false), or work ends or the broker is closed (an
-// error). It makes the results anew for each try; tooLarge, if not nil, is told
-// which one the broker refuses and reports whether another try can help.
-func Settle(work context.Context, c broker.Consumer, log *slog.Logger, results func() []broker.Record, tooLarge func(*broker.TooLargeError) bool) (bool, error) {
+// Settling is a settle that is tried until it took place or cannot.
+type Settling struct {
+	// Settle is [broker.Batch.Settle] or [broker.Consumer.Settle].
+	Settle func(ctx context.Context, results ...broker.Record) error
+	// Results makes what is published. It is called again after Shrink.
+	Results func() []broker.Record
+	// Shrink hears which result the broker refuses as too large, and reports
+	// whether another try can help; nil if none can.
+	Shrink func(*broker.TooLargeError) bool
+	Logger *slog.Logger
+}
+
+// Run returns true when the settle took place, false when the batch belongs to
+// another member, and an error when work ends or trying again cannot help.
+func (s Settling) Run(work context.Context) (bool, error) {
 	pause := NewPause(50 * time.Millisecond)
+	results := s.Results()
 	for {
-		err := c.Settle(work, results()...)
+		err := s.Settle(work, results...)
 		var large *broker.TooLargeError
 		switch {
 		case err == nil:
@@ -84,13 +82,14 @@ func Settle(work context.Context, c broker.Consumer, log *slog.Logger, results f
 		case work.Err() != nil:
 			return false, work.Err()
 		case errors.Is(err, broker.ErrFenced):
-			log.Info("batch left to another member of the group")
+			s.Logger.Info("batch left to another member of the group")
 			return false, nil
-		case errors.Is(err, broker.ErrClosed):
+		case broker.Lasting(err):
 			return false, err
-		case tooLarge != nil && errors.As(err, &large) && tooLarge(large):
+		case s.Shrink != nil && errors.As(err, &large) && s.Shrink(large):
+			results = s.Results()
 		default:
-			log.Warn("settle failed, trying again", "error", err)
+			s.Logger.Warn("settle failed, trying again", "error", err)
 			pause.Wait(work)
 		}
 	}

@@ -28,7 +28,7 @@ type log struct {
 	partition int32
 	end       int64 // where the source ended when the copying began
 
-	source  broker.Reader
+	source  *broker.Reader
 	hand    []broker.Record // read and not yet rewritten
 	drained bool            // there is nothing more to read
 	busy    bool            // advance is under way
@@ -39,7 +39,7 @@ type log struct {
 
 	// What an earlier run has copied is read and compared; the rest is appended,
 	// and read as well: that tells the offsets that it got.
-	found   broker.Reader
+	found   *broker.Reader
 	seen    []broker.Record
 	fresh   bool  // all that was there before is compared
 	copyEnd int64 // the copy's offset after the last record compared
@@ -129,7 +129,7 @@ func (l *log) flush(ctx context.Context) error {
 	if err := l.compareFound(ctx); err != nil || len(l.pending) == 0 {
 		return err
 	}
-	if err := l.t.c.To.Publish(ctx, l.pending...); err != nil {
+	if _, err := l.t.c.To.Publish(ctx, l.pending...); err != nil {
 		return fmt.Errorf("copy %s[%d]: %w", l.topic, l.partition, l.named(err))
 	}
 	l.t.progress.Copied += int64(len(l.pending))
@@ -238,7 +238,7 @@ func (l *log) finish(ctx context.Context) error {
 }
 
 func (l *log) close() {
-	for _, r := range []broker.Reader{l.source, l.found} {
+	for _, r := range []*broker.Reader{l.source, l.found} {
 		if r != nil {
 			r.Close()
 		}

@@ -30,8 +30,8 @@ import (
 // Config says what to copy. Nothing else may work on either broker's topics
 // meanwhile.
 type Config struct {
-	From broker.Broker
-	To   broker.Broker // may be nil for a plan: there is nothing yet
+	From *broker.Broker
+	To   *broker.Broker // may be nil for a plan: there is nothing yet
 
 	// Topics are to be made like this; one without a number of partitions is as it
 	// is in the source. nil: all of the source.

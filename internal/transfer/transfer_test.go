@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func inMemory(t *testing.T) broker.Broker {
+func inMemory(t *testing.T) *broker.Broker {
 	t.Helper()
 	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -37,7 +37,7 @@ func inMemory(t *testing.T) broker.Broker {
 }
 
 // onRedis is a broker whose offsets have gaps and begin nowhere near 0.
-func onRedis(t *testing.T, s *servers.Server, namespace string) broker.Broker {
+func onRedis(t *testing.T, s *servers.Server, namespace string) *broker.Broker {
 	t.Helper()
 	b, err := redis.Open(t.Context(), s.URL()+"?namespace="+namespace, redis.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
@@ -69,7 +69,7 @@ func header(key, format string, args ...any) broker.Header {
 }
 
 // publish puts the flow on a broker whose offsets count from 0.
-func (f flow) publish(t *testing.T, b broker.Broker) {
+func (f flow) publish(t *testing.T, b *broker.Broker) {
 	t.Helper()
 	if err := b.CreateTopics(t.Context(), f.topics...); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func (f flow) publish(t *testing.T, b broker.Broker) {
 				t.Helper()
 				// The key is that of another partition.
 				r := broker.Record{Topic: topic, Partition: p, Pinned: true, Key: fmt.Appendf(nil, "c-%d", i%5), Value: []byte(value), Headers: headers}
-				if err := b.Publish(t.Context(), r); err != nil {
+				if _, err := b.Publish(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -121,7 +121,7 @@ func TestDecisionsOnDeadLettersStayTheirs(t *testing.T) {
 	publish(t, here,
 		decision("retried", `{"letters":[{"partition":2,"first":1,"last":3},{"partition":0,"first":4,"last":4}]}`),
 		decision("dropped", `{"letters":[{"partition":2,"first":5,"last":6}]}`))
-	state := func(b broker.Broker) string {
+	state := func(b *broker.Broker) string {
 		t.Helper()
 		decisions, err := (&deadletter.Store{Broker: b}).Decisions(t.Context(), "tagger")
 		if err != nil {
@@ -165,7 +165,7 @@ func run(t *testing.T, c transfer.Config) transfer.Plan {
 
 // dump is all that is on a broker, one line for each record and position. With
 // exact, offsets are told; otherwise they are counted in records.
-func dump(t *testing.T, b broker.Broker) []string {
+func dump(t *testing.T, b *broker.Broker) []string {
 	t.Helper()
 	infos, err := b.Topics(t.Context())
 	if err != nil {
@@ -249,7 +249,7 @@ func TestThereAndBackEverythingIsAsItWas(t *testing.T) {
 	}
 }
 
-func lastOf(t *testing.T, b broker.Broker, topic string) *broker.Record {
+func lastOf(t *testing.T, b *broker.Broker, topic string) *broker.Record {
 	t.Helper()
 	r, err := broker.Last(t.Context(), b, topic, 1)
 	if err != nil || r == nil {
@@ -259,7 +259,7 @@ func lastOf(t *testing.T, b broker.Broker, topic string) *broker.Record {
 }
 
 // sourceOf is the record at the place that an id begins with, or nil.
-func sourceOf(t *testing.T, b broker.Broker, id string) *broker.Record {
+func sourceOf(t *testing.T, b *broker.Broker, id string) *broker.Record {
 	t.Helper()
 	steps := strings.Split(id, "/")
 	var partition int32
@@ -279,7 +279,7 @@ func sourceOf(t *testing.T, b broker.Broker, id string) *broker.Record {
 
 // breaking is a broker that fails at its n-th publish, before or after it took place.
 type breaking struct {
-	broker.Broker
+	*broker.Broker
 	left  int
 	after bool
 }
@@ -292,7 +292,7 @@ func (b *breaking) Publish(ctx context.Context, records ...broker.Record) error 
 	}
 	if b.after {
 		// As much as a broker may have appended when it fails.
-		if err := b.Broker.Publish(ctx, records[:(len(records)+1)/2]...); err != nil {
+		if _, err := b.Broker.Publish(ctx, records[:(len(records)+1)/2]...); err != nil {
 			return err
 		}
 	}
@@ -336,32 +336,32 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		return broker.Record{Topic: "tickets", Partition: p, Pinned: true, Value: []byte(value)}
 	}
 	for name, c := range map[string]struct {
-		spoil func(t *testing.T, here, there broker.Broker)
+		spoil func(t *testing.T, here, there *broker.Broker)
 		want  error
 		text  string
 		late  bool // it is found in the copying only
 	}{
 		"another record there": {
-			func(t *testing.T, _, there broker.Broker) { publish(t, there, ticket(1, "foreign")) },
+			func(t *testing.T, _, there *broker.Broker) { publish(t, there, ticket(1, "foreign")) },
 			transfer.ErrOccupied, "tickets[1] begins with another record", false,
 		},
 		"another record after the first ones": {
-			func(t *testing.T, here, there broker.Broker) {
+			func(t *testing.T, here, there *broker.Broker) {
 				run(t, transfer.Config{From: here, To: there})
 				publish(t, there, ticket(2, "foreign"))
 			},
 			transfer.ErrOccupied, "tickets[2] has more records", true,
 		},
 		"a member here": {
-			func(t *testing.T, here, _ broker.Broker) { join(t, here) },
+			func(t *testing.T, here, _ *broker.Broker) { join(t, here) },
 			transfer.ErrMoving, "group desk.tagger has members", false,
 		},
 		"a member there": {
-			func(t *testing.T, _, there broker.Broker) { join(t, there) },
+			func(t *testing.T, _, there *broker.Broker) { join(t, there) },
 			transfer.ErrOccupied, "group desk.tagger has members there", false,
 		},
 		"another number of partitions": {
-			func(t *testing.T, _, there broker.Broker) {
+			func(t *testing.T, _, there *broker.Broker) {
 				if err := there.CreateTopics(t.Context(), broker.Topic{Name: "desk", Partitions: 2}); err != nil {
 					t.Fatal(err)
 				}
@@ -389,14 +389,14 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
-func publish(t *testing.T, b broker.Broker, records ...broker.Record) {
+func publish(t *testing.T, b *broker.Broker, records ...broker.Record) {
 	t.Helper()
-	if err := b.Publish(t.Context(), records...); err != nil {
+	if _, err := b.Publish(t.Context(), records...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func join(t *testing.T, b broker.Broker) {
+func join(t *testing.T, b *broker.Broker) {
 	t.Helper()
 	c, err := b.Join(t.Context(), "desk.tagger", broker.Start(), "tickets")
 	if err != nil {
@@ -411,7 +411,7 @@ func join(t *testing.T, b broker.Broker) {
 // ordered is a broker that notes in what order tickets and tags, four to each,
 // are published.
 type ordered struct {
-	broker.Broker
+	*broker.Broker
 	ahead int // how many tickets were there without tags, at most
 	n     map[string]int
 }
@@ -426,7 +426,7 @@ func (b *ordered) Publish(ctx context.Context, records ...broker.Record) error {
 // topic must not take so long that its parts come too late.
 func TestTopicsAreCopiedSideBySide(t *testing.T) {
 	here, there := inMemory(t), &ordered{inMemory(t), 0, map[string]int{}}
-	for _, b := range []broker.Broker{here, there} {
+	for _, b := range []*broker.Broker{here, there} {
 		if err := b.CreateTopics(t.Context(), broker.Topic{Name: "tags", Partitions: 1}, broker.Topic{Name: "tickets", Partitions: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -453,11 +453,11 @@ func TestTopicsAreCopiedSideBySide(t *testing.T) {
 
 // publishing is a broker to which somebody publishes as soon as it is copied from.
 type publishing struct {
-	broker.Broker
+	*broker.Broker
 	publish func()
 }
 
-func (b *publishing) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
+func (b *publishing) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
 	if b.publish != nil && !to.IsZero() {
 		b.publish()
 		b.publish = nil

@@ -20,7 +20,7 @@ import (
 // inspection is an audit under way. The topics are read one after the other and
 // only the sources are remembered.
 type inspection struct {
-	b        broker.Broker
+	b        *broker.Broker
 	seed     maphash.Seed
 	sources  map[int32][]sourced // by partition, in the order of their offsets
 	deadline time.Duration
@@ -38,7 +38,7 @@ type sourced struct {
 
 // inspect reads all topics. The ledger knows what was published and
 // acknowledged; deadline is the gather's.
-func inspect(ctx context.Context, b broker.Broker, published *brokertest.Ledger, kills []Kill, deadline time.Duration) (*Report, error) {
+func inspect(ctx context.Context, b *broker.Broker, published *brokertest.Ledger, kills []Kill, deadline time.Duration) (*Report, error) {
 	in := &inspection{b: b, seed: maphash.MakeSeed(), sources: map[int32][]sourced{}, deadline: deadline, times: newTally(kills)}
 	if err := in.source(ctx, published); err != nil {
 		return nil, err

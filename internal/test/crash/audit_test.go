@@ -106,7 +106,7 @@ func audit(t *testing.T, all topics, ledger *brokertest.Ledger) *Report {
 		if err := b.CreateTopics(t.Context(), broker.Topic{Name: name, Partitions: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Publish(t.Context(), all[name]...); err != nil {
+		if _, err := b.Publish(t.Context(), all[name]...); err != nil {
 			t.Fatal(err)
 		}
 	}

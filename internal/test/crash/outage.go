@@ -162,7 +162,7 @@ func (o Outage) audit(ctx context.Context, ledger *brokertest.Ledger, back time.
 
 // firstAnswers finds the first answer after a time, and the first one to a
 // message of after that time.
-func firstAnswers(ctx context.Context, b broker.Broker, back time.Time) (any, fresh time.Duration, err error) {
+func firstAnswers(ctx context.Context, b *broker.Broker, back time.Time) (any, fresh time.Duration, err error) {
 	later := map[brokertest.Place]bool{} // messages that were published after it
 	for r, err := range broker.Records(ctx, b, source, broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {

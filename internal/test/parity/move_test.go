@@ -94,7 +94,7 @@ func (m move) load(place int) *pipeline.Pipeline {
 	return p
 }
 
-func (m move) open(place int) broker.Broker {
+func (m move) open(place int) *broker.Broker {
 	m.Helper()
 	b, err := brokers.Open(m.load(place).Broker, m.data(place), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
@@ -104,7 +104,7 @@ func (m move) open(place int) broker.Broker {
 }
 
 // close is for a broker that is then opened by another.
-func (m move) close(b broker.Broker) {
+func (m move) close(b *broker.Broker) {
 	m.Helper()
 	if err := b.Close(); err != nil {
 		m.Fatal(err)
@@ -123,7 +123,7 @@ func (m move) publish(place int, messages [][]byte) {
 	for i, v := range messages {
 		records[i] = broker.Record{Topic: "tickets", Key: fmt.Appendf(nil, "customer-%d", i%97), Value: v}
 	}
-	if err := b.Publish(m.Context(), records...); err != nil {
+	if _, err := b.Publish(m.Context(), records...); err != nil {
 		m.Fatal(err)
 	}
 }
