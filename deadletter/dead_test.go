@@ -92,7 +92,11 @@ func (f fixed) Predict(_ context.Context, items []model.Item) ([]model.Answer, e
 }
 
 func (d *desk) service(a model.Answer) *service.Service {
-	return service.New(d, service.Config{Name: "mood", Group: "g.mood", From: []string{"in"}, To: "out", Dead: "mood.dead", Model: fixed{a}, Attempts: 1, MaxRecordBytes: 1 << 20})
+	s, err := service.New(d.Broker, service.Config{Name: "mood", Group: "g.mood", From: []string{"in"}, To: "out", Dead: "mood.dead", Model: fixed{a}, Attempts: 1})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return s
 }
 
 // with retries by a model that gives the answer.
@@ -104,7 +108,7 @@ func (d *desk) with(a model.Answer) deadletter.Retry {
 
 func (d *desk) read(topic string) (all []*broker.Record) {
 	d.Helper()
-	for r, err := range broker.Records(d.Context(), d, topic, broker.AllPartitions, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(d.Context(), d.Broker, topic, broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {
 			d.Fatal(err)
 		}
@@ -305,50 +309,54 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 // paused stands still before it settles the first time, and is a member no more
 // when it goes on.
 type paused struct {
-	*broker.Broker
+	broker.Driver
 	meanwhile func()
 }
 
-type pausedConsumer struct {
-	*broker.Consumer
-	rejoin    func() (*broker.Consumer, error)
+type pausedMember struct {
+	broker.Member
+	rejoin    func() (broker.Member, error)
 	meanwhile func()
 	stood     bool
 }
 
-func (p paused) Join(ctx context.Context, group string, start broker.Position, topics ...string) (*broker.Consumer, error) {
-	rejoin := func() (*broker.Consumer, error) { return p.Broker.Join(ctx, group, start, topics...) }
-	c, err := rejoin()
-	return &pausedConsumer{Consumer: c, rejoin: rejoin, meanwhile: p.meanwhile}, err
+func (p paused) Join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
+	rejoin := func() (broker.Member, error) { return p.Driver.Join(ctx, group, start, topics) }
+	m, err := rejoin()
+	return &pausedMember{Member: m, rejoin: rejoin, meanwhile: p.meanwhile}, err
 }
 
-func (c *pausedConsumer) Settle(ctx context.Context, results ...broker.Record) (err error) {
-	if c.stood {
-		return c.Consumer.Settle(ctx, results...)
+func (m *pausedMember) Settle(ctx context.Context, s *broker.Settlement) (err error) {
+	if m.stood {
+		return m.Member.Settle(ctx, s)
 	}
-	c.stood = true
-	if err := c.Close(ctx); err != nil {
+	m.stood = true
+	if err := m.Close(ctx); err != nil {
 		return err
 	}
-	c.meanwhile()
-	if c.Consumer, err = c.rejoin(); err != nil {
+	m.meanwhile()
+	if m.Member, err = m.rejoin(); err != nil {
 		return err
 	}
 	return broker.ErrFenced
+}
+
+func stopping(d *desk, meanwhile func()) *broker.Broker {
+	return broker.New(paused{d.Driver(), meanwhile}, d.Options())
 }
 
 // A command that stood still is taken for dead. What another one did meanwhile is
 // done, and only the rest is left to it.
 func TestACommandThatStoodStillSeesWhatWasDecidedMeanwhile(t *testing.T) {
 	d := newDesk(t, "a", "b", "c")
-	office := &deadletter.Store{Broker: paused{d, func() {
+	office := &deadletter.Store{Broker: stopping(d, func() {
 		if _, err := d.office.Retry(t.Context(), deadletter.Selection{Key: "a"}, d.with(ok)); err != nil {
 			t.Error(err)
 		}
 		if _, err := d.office.Drop(t.Context(), deadletter.Selection{Key: "b"}); err != nil {
 			t.Error(err)
 		}
-	}}}
+	})}
 	done, err := office.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func BenchmarkIntake(b *testing.B) {
 	for _, query := range []string{"", "?key=customer"} {
 		b.Run("publish"+query, func(b *testing.B) {
 			m := &memory{}
-			g, err := New(m, Options{Sources: []string{"tickets"}})
+			g, err := New(broker.New(m, broker.Options{}), Options{Sources: []string{"tickets"}})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -115,8 +115,13 @@ func records(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 
 // failing is a broker whose Publish fails.
 type failing struct {
-	*broker.Broker
+	broker.Driver
 	err error
 }
 
-func (f failing) Publish(context.Context, ...broker.Record) error { return f.err }
+func (f failing) Append(context.Context, []broker.Record, []int32) ([]int64, error) { return nil, f.err }
+
+// fail makes a broker that fails of one that works.
+func fail(b *broker.Broker, err error) *broker.Broker {
+	return broker.New(failing{b.Driver(), err}, b.Options())
+}

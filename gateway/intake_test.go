@@ -296,7 +296,7 @@ func TestABrokerThatTakesNothingIsExplained(t *testing.T) {
 		{fmt.Errorf("disk on fire"), 500},
 	} {
 		for _, contentType := range []string{typeJSON, typeNDJSON} {
-			_, client := start(t, failing{openBroker(t, "tickets"), c.err}, Options{})
+			_, client := start(t, fail(openBroker(t, "tickets"), c.err), Options{})
 			got := request(t, client, "POST", path, contentType, "{}\n")
 			if got.status != c.status || message(t, got) != c.err.Error() {
 				t.Errorf("%v as %s: %d %s", c.err, contentType, got.status, got.body)

@@ -117,13 +117,15 @@ func FuzzJSON(f *testing.F) {
 
 // memory keeps what was published.
 type memory struct {
-	*broker.Broker
+	broker.Driver
 	records []broker.Record
 }
 
-func (m *memory) Publish(_ context.Context, records ...broker.Record) error {
+func (m *memory) Partitions(context.Context, string) (int, error) { return 1, nil }
+
+func (m *memory) Append(_ context.Context, records []broker.Record, _ []int32) ([]int64, error) {
 	m.records = append(m.records, records...)
-	return nil
+	return make([]int64, len(records)), nil
 }
 
 // Whatever comes in: the answer counts what was published, all of which is JSON
@@ -135,7 +137,7 @@ func FuzzIntake(f *testing.F) {
 	f.Add("\ufeff\n\n1\r\n", true, "", false)
 	f.Fuzz(func(t *testing.T, body string, stream bool, key string, enveloped bool) {
 		m := &memory{}
-		g, err := New(m, Options{Sources: []string{"tickets"}, MaxRecordBytes: 500, MaxBodyBytes: 2000, MaxDepth: 8})
+		g, err := New(broker.New(m, broker.Options{}), Options{Sources: []string{"tickets"}, MaxRecordBytes: 500, MaxBodyBytes: 2000, MaxDepth: 8})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -194,15 +194,15 @@ func TestMorePartsComeLateThanTheIndexHolds(t *testing.T) {
 
 // forgetful is a broker whose retention has deleted all answers so far.
 type forgetful struct {
-	*broker.Broker
+	broker.Driver
 	before int64
 }
 
-func (f forgetful) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
+func (f forgetful) Read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
 	if offset, ok := from.Offset(); topic == "desk" && (!ok || offset < f.before) {
 		from = broker.Offset(f.before)
 	}
-	return f.Broker.Read(ctx, topic, partition, from, to)
+	return f.Driver.Read(ctx, topic, partitions, from, to)
 }
 
 // When the answers are deleted, what they answered is not answered again.
@@ -217,7 +217,7 @@ func TestAnEmptiedOutputTopicIsNotFilledAgain(t *testing.T) {
 			d.settled()
 			stop()
 			time.Sleep(deadline)
-			g, err := gather.New(forgetful{d.b, int64(n)}, d.c)
+			g, err := gather.New(broker.New(forgetful{d.b.Driver(), int64(n)}, d.b.Options()), d.c)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -44,13 +44,16 @@ func Example() {
 		panic(err)
 	}
 
-	service := service.New(b, service.Config{
+	shouter, err := service.New(b, service.Config{
 		Name: "shouter", Group: "example.shouter",
 		From: []string{"words"}, To: "shouts", Dead: "shouter.dead",
 		Model: shout{},
 	})
+	if err != nil {
+		panic(err)
+	}
 	drained := make(chan error)
-	go func() { drained <- service.Run(ctx) }()
+	go func() { drained <- shouter.Run(ctx) }()
 
 	if _, err := b.Publish(ctx, broker.Record{Topic: "words", Key: []byte("k"), Value: []byte("mill")}); err != nil {
 		panic(err)

@@ -81,6 +81,16 @@ func (b bench) publish(values ...string) {
 	}
 }
 
+// service makes a service of the configuration.
+func (b bench) service(c service.Config) *service.Service {
+	b.Helper()
+	svc, err := service.New(b.b, c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return svc
+}
+
 // serve runs the service until the returned function is called.
 func (b bench) serve(m model.Model, change ...func(*service.Config)) (stop func()) {
 	b.Helper()
@@ -90,7 +100,8 @@ func (b bench) serve(m model.Model, change ...func(*service.Config)) (stop func(
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- service.New(b.b, c).Run(ctx) }()
+	svc := b.service(c)
+	go func() { done <- svc.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -376,7 +387,7 @@ func TestWorkResumesAfterRetryingModelHeals(t *testing.T) {
 	stop()
 }
 
-func TestSeveralConsumersShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {
+func TestSeveralCallsInFlightShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {
 	b := newBench(t)
 	for _, name := range []string{"in4", "out4", "dead4"} {
 		if err := b.b.CreateTopics(t.Context(), broker.Topic{Name: name, Partitions: 4}); err != nil {
@@ -392,7 +403,7 @@ func TestSeveralConsumersShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.serve(upper, func(c *service.Config) {
-		c.From, c.To, c.Dead, c.Consumers, c.Batch.Records = []string{"in4"}, "out4", "dead4", 3, 50
+		c.From, c.To, c.Dead, c.Concurrency, c.Batch.Records = []string{"in4"}, "out4", "dead4", 3, 50
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -436,7 +447,7 @@ func TestADeadLetterCanBeTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	retry := func(m model.Model) (results []broker.Record) {
-		svc := service.New(b.b, service.Config{Name: "svc", To: "out", Dead: "svc.dead", Model: m})
+		svc := b.service(service.Config{Name: "svc", Group: "g.svc", From: []string{"in"}, To: "out", Dead: "svc.dead", Model: m})
 		seen, err := svc.Retry(t.Context(), []service.Letter{read}, func(made []broker.Record) error {
 			results = slices.Clone(made)
 			return nil
@@ -503,7 +514,7 @@ func TestAModelGetsNoMoreLettersAtOnceThanItTakesRecords(t *testing.T) {
 		calls = append(calls, len(items))
 		return upper.Predict(ctx, items)
 	})
-	svc := service.New(b.b, service.Config{Name: "svc", To: "out", Dead: "svc.dead", Model: m, Batch: broker.Want{Records: 2}})
+	svc := b.service(service.Config{Name: "svc", Group: "g.svc", From: []string{"in"}, To: "out", Dead: "svc.dead", Model: m, Batch: broker.Want{Records: 2}})
 	letters := make([]service.Letter, 5)
 	for i := range letters {
 		letters[i] = service.Letter{Service: "svc", Record: broker.Record{Topic: "in", Offset: int64(i), Value: []byte{byte('a' + i)}}}
@@ -525,7 +536,7 @@ func TestAModelGetsNoMoreLettersAtOnceThanItTakesRecords(t *testing.T) {
 func TestATriedLetterWhoseAnswerIsTooLargeIsALetterAgain(t *testing.T) {
 	b := newBench(t)
 	large := &broker.TooLargeError{Index: 0, Size: 2, Limit: 1}
-	svc := service.New(b.b, service.Config{Name: "svc", To: "out", Dead: "svc.dead", Model: upper})
+	svc := b.service(service.Config{Name: "svc", Group: "g.svc", From: []string{"in"}, To: "out", Dead: "svc.dead", Model: upper})
 	var tries [][]string
 	_, err := svc.Retry(t.Context(), []service.Letter{{Service: "svc", Record: broker.Record{Topic: "in", Value: []byte("a")}}}, func(made []broker.Record) error {
 		var topics []string

@@ -189,8 +189,8 @@ func (l *kafkaLoop) step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	l.results = l.results[:0]
-	for i := range batch {
-		l.results = append(l.results, broker.Record{Topic: l.topics.out, Pinned: true, Value: batch[i].Value})
+	for i := range batch.Records {
+		l.results = append(l.results, broker.Record{Topic: l.topics.out, Pinned: true, Value: batch.Records[i].Value})
 	}
-	return len(batch), l.c.Settle(ctx, l.results...)
+	return len(batch.Records), batch.Settle(ctx, l.results...)
 }

@@ -163,13 +163,13 @@ func (l *redisLoop) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(batch) != settleBatch {
-		return fmt.Errorf("polled %d records, want %d", len(batch), settleBatch)
+	if n := len(batch.Records); n != settleBatch {
+		return fmt.Errorf("polled %d records, want %d", n, settleBatch)
 	}
-	for i := range batch {
-		l.results[i].Value = batch[i].Value
+	for i := range batch.Records {
+		l.results[i].Value = batch.Records[i].Value
 	}
-	return l.c.Settle(ctx, l.results...)
+	return batch.Settle(ctx, l.results...)
 }
 
 func (l *redisLoop) close() {

@@ -279,24 +279,25 @@ func sourceOf(t *testing.T, b *broker.Broker, id string) *broker.Record {
 
 // breaking is a broker that fails at its n-th publish, before or after it took place.
 type breaking struct {
-	*broker.Broker
+	broker.Driver
 	left  int
 	after bool
 }
 
 var errBroken = errors.New("broken off")
 
-func (b *breaking) Publish(ctx context.Context, records ...broker.Record) error {
+func (b *breaking) Append(ctx context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
 	if b.left--; b.left >= 0 {
-		return b.Broker.Publish(ctx, records...)
+		return b.Driver.Append(ctx, records, partitions)
 	}
 	if b.after {
 		// As much as a broker may have appended when it fails.
-		if _, err := b.Broker.Publish(ctx, records[:(len(records)+1)/2]...); err != nil {
-			return err
+		half := (len(records) + 1) / 2
+		if _, err := b.Driver.Append(ctx, records[:half], partitions[:half]); err != nil {
+			return nil, err
 		}
 	}
-	return errBroken
+	return nil, errBroken
 }
 
 func TestAnInterruptedCopyGoesOnAndDoublesNothing(t *testing.T) {
@@ -306,7 +307,7 @@ func TestAnInterruptedCopyGoesOnAndDoublesNothing(t *testing.T) {
 	for n, done := 0, false; !done; n++ {
 		for _, after := range []bool{false, true} {
 			there := inMemory(t)
-			tr, err := transfer.Prepare(t.Context(), transfer.Config{From: here, To: &breaking{there, n, after}})
+			tr, err := transfer.Prepare(t.Context(), transfer.Config{From: here, To: broker.New(&breaking{there.Driver(), n, after}, there.Options())})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -411,21 +412,23 @@ func join(t *testing.T, b *broker.Broker) {
 // ordered is a broker that notes in what order tickets and tags, four to each,
 // are published.
 type ordered struct {
-	*broker.Broker
+	broker.Driver
 	ahead int // how many tickets were there without tags, at most
 	n     map[string]int
 }
 
-func (b *ordered) Publish(ctx context.Context, records ...broker.Record) error {
+func (b *ordered) Append(ctx context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
 	b.n[records[0].Topic] += len(records)
 	b.ahead = max(b.ahead, b.n["tickets"]-b.n["tags"]/4)
-	return b.Broker.Publish(ctx, records...)
+	return b.Driver.Append(ctx, records, partitions)
 }
 
 // A gather's deadline counts from when a ticket was appended: the copy of a large
 // topic must not take so long that its parts come too late.
 func TestTopicsAreCopiedSideBySide(t *testing.T) {
-	here, there := inMemory(t), &ordered{inMemory(t), 0, map[string]int{}}
+	here, plain := inMemory(t), inMemory(t)
+	noted := &ordered{plain.Driver(), 0, map[string]int{}}
+	there := broker.New(noted, plain.Options())
 	for _, b := range []*broker.Broker{here, there} {
 		if err := b.CreateTopics(t.Context(), broker.Topic{Name: "tags", Partitions: 1}, broker.Topic{Name: "tickets", Partitions: 1}); err != nil {
 			t.Fatal(err)
@@ -445,32 +448,32 @@ func TestTopicsAreCopiedSideBySide(t *testing.T) {
 		}
 	}
 	run(t, transfer.Config{From: here, To: there})
-	if there.ahead > n/3 {
-		t.Errorf("%d of %d tickets were copied before their tags", there.ahead, n)
+	if noted.ahead > n/3 {
+		t.Errorf("%d of %d tickets were copied before their tags", noted.ahead, n)
 	}
 	wantSame(t, "side by side", dump(t, there), dump(t, here))
 }
 
 // publishing is a broker to which somebody publishes as soon as it is copied from.
 type publishing struct {
-	*broker.Broker
+	broker.Driver
 	publish func()
 }
 
-func (b *publishing) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
+func (b *publishing) Read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
 	if b.publish != nil && !to.IsZero() {
 		b.publish()
 		b.publish = nil
 	}
-	return b.Broker.Read(ctx, topic, partition, from, to)
+	return b.Driver.Read(ctx, topic, partitions, from, to)
 }
 
 func TestWhatIsPublishedMeanwhileIsCopiedByTheNextRun(t *testing.T) {
 	here, there := inMemory(t), inMemory(t)
 	newFlow(10).publish(t, here)
-	from := &publishing{here, func() {
+	from := broker.New(&publishing{here.Driver(), func() {
 		publish(t, here, broker.Record{Topic: "tickets", Key: []byte("late"), Value: []byte("1")})
-	}}
+	}}, here.Options())
 	tr, err := transfer.Prepare(t.Context(), transfer.Config{From: from, To: there})
 	if err != nil {
 		t.Fatal(err)
