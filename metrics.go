@@ -13,7 +13,7 @@ import (
 type metrics struct {
 	records, bytes, values, skipped, dead, retries *prometheus.CounterVec
 	answers, revisions, stray                      *prometheus.CounterVec
-	lag, open                                      *prometheus.GaugeVec
+	lag, open, calls, taken, waiting               *prometheus.GaugeVec
 	batch, predict, settle, queueing, latency      *prometheus.HistogramVec
 }
 
@@ -40,6 +40,9 @@ func newMetrics() *metrics {
 		stray:     counter("stray_total", "Records in a gathered topic that descend from no source of the gather."),
 		lag:       gauge("lag_records", "Records that the service has not taken yet."),
 		open:      gauge("open_joins", "Sources that wait for parts."),
+		calls:     gauge("model_calls", "Calls of the model in flight."),
+		taken:     gauge("open_records", "Records taken and not settled."),
+		waiting:   gauge("waiting_records", "Records predicted that settle, or wait for earlier ones to settle."),
 		batch:     histogram("batch_records", "Records in a batch.", prometheus.ExponentialBuckets(1, 2, 14)),
 		predict:   histogram("predict_seconds", "Time in the model for a batch, with retries.", seconds),
 		settle:    histogram("settle_seconds", "Time to settle a batch.", seconds),
@@ -51,7 +54,7 @@ func newMetrics() *metrics {
 func (m *metrics) register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray,
-		m.lag, m.open, m.batch, m.predict, m.settle, m.queueing, m.latency,
+		m.lag, m.open, m.calls, m.taken, m.waiting, m.batch, m.predict, m.settle, m.queueing, m.latency,
 	} {
 		if err := r.Register(c); err != nil {
 			return err
@@ -71,6 +74,12 @@ func (m *metrics) service(name string, o service.Observation) {
 	m.predict.WithLabelValues(name).Observe(o.Predict.Seconds())
 	m.settle.WithLabelValues(name).Observe(o.Settle.Seconds())
 	m.queueing.WithLabelValues(name).Observe(o.Queueing.Seconds())
+}
+
+func (m *metrics) load(name string, l service.Load) {
+	m.calls.WithLabelValues(name).Set(float64(l.Calls))
+	m.taken.WithLabelValues(name).Set(float64(l.Open))
+	m.waiting.WithLabelValues(name).Set(float64(l.Waiting))
 }
 
 func (m *metrics) gather(name string, o gather.Observation) {

@@ -29,9 +29,9 @@ type Status struct {
 	Calls     int64         `json:"calls,omitempty"`   // of the model, in flight
 	Open      int64         `json:"open,omitempty"`    // records taken and not settled; of a gather, sources that wait for parts
 	Waiting   int64         `json:"waiting,omitempty"` // of these, predicted: they settle, or wait for earlier ones to settle
-	Predict   time.Duration `json:"predict_ns"`     // in the model, in all
-	Settle    time.Duration `json:"settle_ns"`      // in the broker, in all
-	Latency   time.Duration `json:"latency_ns"`     // lately, from a record's append to its result's
+	Predict   time.Duration `json:"predict_ns"`        // in the model, in all
+	Settle    time.Duration `json:"settle_ns"`         // in the broker, in all
+	Latency   time.Duration `json:"latency_ns"`        // lately, from a record's append to its result's
 
 	Lag     int64  `json:"lag"` // records it has not taken yet
 	Paused  bool   `json:"paused,omitempty"`
@@ -163,6 +163,9 @@ func (a *App) look(ctx context.Context, u *unit) {
 		lag += l.Lag
 	}
 	a.metrics.lag.WithLabelValues(u.Name).Set(float64(lag))
+	if u.load != nil {
+		a.metrics.load(u.Name, u.load())
+	}
 
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -119,7 +119,9 @@ type failing struct {
 	err error
 }
 
-func (f failing) Append(context.Context, []broker.Record, []int32) ([]int64, error) { return nil, f.err }
+func (f failing) Append(context.Context, []broker.Record, []int32) ([]int64, error) {
+	return nil, f.err
+}
 
 // fail makes a broker that fails of one that works.
 func fail(b *broker.Broker, err error) *broker.Broker {
