@@ -49,7 +49,7 @@ func New(d Driver, o Options) *Broker {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Broker{d: d, o: o, life: newLife(context.Background())}
+	return &Broker{d: d, o: o, life: newLife(nil)}
 }
 
 // Driver is what the broker was made of.
@@ -346,39 +346,70 @@ func (b *Broker) Close() error {
 	return b.d.Close()
 }
 
-// life counts the calls of something that can be closed, and ends them then.
+// life counts the calls of something that can be closed, and ends them then. Calls
+// of what belongs to something count there too, so that its close waits for them.
 type life struct {
-	ctx  context.Context // ends with ErrClosed
-	kill context.CancelCauseFunc
+	parent *life           // nil for a Broker's
+	ctx    context.Context // ends with ErrClosed
+	kill   context.CancelCauseFunc
 
 	mu     sync.Mutex // for closed, and for beginning a call before it is set
 	closed bool
 	calls  sync.WaitGroup
 }
 
-func newLife(parent context.Context) *life {
-	ctx, kill := context.WithCancelCause(parent)
-	return &life{ctx: ctx, kill: kill}
+// newLife begins a life within that of the parent, if there is one.
+func newLife(parent *life) *life {
+	outer := context.Background()
+	if parent != nil {
+		outer = parent.ctx
+	}
+	ctx, kill := context.WithCancelCause(outer)
+	return &life{parent: parent, ctx: ctx, kill: kill}
 }
 
 // enter begins a call: the context ends with the caller's and with the life.
 func (l *life) enter(caller context.Context) (ctx context.Context, leave func(), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || l.ctx.Err() != nil {
+	if !l.begin() {
 		return nil, nil, ErrClosed
 	}
 	if err := caller.Err(); err != nil {
+		l.leave()
 		return nil, nil, err
 	}
+	ctx, cancel := l.bound(caller)
+	return ctx, func() {
+		cancel()
+		l.leave()
+	}, nil
+}
+
+// begin counts a call, unless the life or its parent's has ended.
+func (l *life) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.parent != nil && !l.parent.begin() {
+		return false
+	}
 	l.calls.Add(1)
-	ctx, cancel := context.WithCancelCause(caller)
-	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
+	return true
+}
+
+func (l *life) leave() {
+	l.calls.Done()
+	if l.parent != nil {
+		l.parent.leave()
+	}
+}
+
+// bound is the caller's context, which also ends with the life.
+func (l *life) bound(caller context.Context) (ctx context.Context, cancel func()) {
+	ctx, kill := context.WithCancelCause(caller)
+	stop := context.AfterFunc(l.ctx, func() { kill(ErrClosed) })
 	return ctx, func() {
 		stop()
-		cancel(nil)
-		l.calls.Done()
-	}, nil
+		kill(nil)
+	}
 }
 
 // cause says why a call failed: that its context has ended is a consequence when

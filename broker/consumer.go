@@ -65,7 +65,7 @@ type Consumer struct {
 }
 
 func newConsumer(b *Broker, group string, m Member) *Consumer {
-	c := &Consumer{b: b, group: group, m: m, life: newLife(b.ctx), rewind: map[int32]bool{}}
+	c := &Consumer{b: b, group: group, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
 	c.idle.L = &c.mu
 	return c
 }
@@ -218,9 +218,12 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if !c.end() {
 		return nil
 	}
-	if c.b.ctx.Err() != nil {
-		return ErrClosed
+	if !c.b.begin() {
+		return ErrClosed // the driver ends its members
 	}
+	defer c.b.leave()
+	ctx, cancel := c.b.bound(ctx)
+	defer cancel()
 	c.mu.Lock()
 	c.forgetAll()
 	c.mu.Unlock()

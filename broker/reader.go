@@ -21,7 +21,7 @@ type Reader struct {
 }
 
 func newReader(b *Broker, topic string, c Cursor) *Reader {
-	return &Reader{topic: topic, c: c, life: newLife(b.ctx)}
+	return &Reader{topic: topic, c: c, life: newLife(b.life)}
 }
 
 // Next returns at least one and at most max records (0: as many as are at hand,
@@ -44,8 +44,9 @@ func (r *Reader) Next(ctx context.Context, max int) ([]Record, error) {
 
 // Close ends the reader. A second Close does nothing.
 func (r *Reader) Close() error {
-	if !r.end() {
-		return nil
+	if !r.end() || !r.parent.begin() {
+		return nil // a closed broker's driver has ended its cursors
 	}
+	defer r.parent.leave()
 	return r.c.Close()
 }
