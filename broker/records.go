@@ -25,7 +25,7 @@ func Records(ctx context.Context, b *Broker, topic string, partition int32, from
 				return
 			}
 			if err != nil {
-				yield(nil, fmt.Errorf("read %s: %w", topic, err))
+				yield(nil, err)
 				return
 			}
 			for i := range records {
@@ -50,7 +50,7 @@ func First(ctx context.Context, b *Broker, topic string, partition int32, from P
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", topic, err)
+		return nil, err
 	}
 	return &records[0], nil
 }

@@ -68,7 +68,7 @@ func (d *desk) fail(values ...string) {
 	done := make(chan error, 1)
 	go func() { done <- d.service(model.Fail(errors.New("cannot"))).Run(ctx) }()
 	n := 0
-	for _, err := range broker.Records(ctx, d, "mood.dead", broker.AllPartitions, broker.Start(), broker.Forever()) {
+	for _, err := range broker.Records(ctx, d.Broker, "mood.dead", broker.AllPartitions, broker.Start(), broker.Forever()) {
 		if err != nil {
 			d.Fatal(err)
 		}
@@ -249,28 +249,28 @@ func TestOtherServicesLettersAreLeftAlone(t *testing.T) {
 }
 
 // lossy loses some settles, and the replies of others.
-type lossy struct{ *broker.Broker }
+type lossy struct{ broker.Driver }
 
-type lossyConsumer struct{ *broker.Consumer }
+type lossyMember struct{ broker.Member }
 
 var errLost = errors.New("the connection is lost")
 
-func (l lossy) Join(ctx context.Context, group string, start broker.Position, topics ...string) (*broker.Consumer, error) {
-	c, err := l.Broker.Join(ctx, group, start, topics...)
-	return lossyConsumer{c}, err
+func (l lossy) Join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
+	m, err := l.Driver.Join(ctx, group, start, topics)
+	return lossyMember{m}, err
 }
 
-func (c lossyConsumer) Settle(ctx context.Context, results ...broker.Record) error {
+func (m lossyMember) Settle(ctx context.Context, s *broker.Settlement) error {
 	switch rand.N(4) {
 	case 0:
 		return errLost
 	case 1:
-		if err := c.Consumer.Settle(ctx, results...); err != nil {
+		if err := m.Member.Settle(ctx, s); err != nil {
 			return err
 		}
 		return errLost
 	}
-	return c.Consumer.Settle(ctx, results...)
+	return m.Member.Settle(ctx, s)
 }
 
 // Whatever ends the command at whatever moment, and however many give it at once,
@@ -284,7 +284,7 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
-			office := &deadletter.Store{Broker: lossy{d}}
+			office := &deadletter.Store{Broker: broker.New(lossy{d.Driver()}, d.Options())}
 			for {
 				_, err := office.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
 				if err == nil {

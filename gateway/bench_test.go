@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 // BenchmarkIntake takes 10,000 lines of 200 bytes a request, beside what it costs

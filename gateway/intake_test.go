@@ -290,15 +290,14 @@ func TestABrokerThatTakesNothingIsExplained(t *testing.T) {
 		err    error
 		status int
 	}{
-		{fmt.Errorf("publish: %w of data: 1 MiB free", broker.ErrFull), 507},
-		{broker.ErrClosed, 503},
+		{fmt.Errorf("%w of data: 1 MiB free", broker.ErrFull), 507},
 		{&broker.TooLargeError{Index: 0, Size: 9, Limit: 8}, 413},
 		{fmt.Errorf("disk on fire"), 500},
 	} {
 		for _, contentType := range []string{typeJSON, typeNDJSON} {
 			_, client := start(t, fail(openBroker(t, "tickets"), c.err), Options{})
 			got := request(t, client, "POST", path, contentType, "{}\n")
-			if got.status != c.status || message(t, got) != c.err.Error() {
+			if got.status != c.status || message(t, got) != "publish: "+c.err.Error() {
 				t.Errorf("%v as %s: %d %s", c.err, contentType, got.status, got.body)
 			}
 			if again := got.header.Get("Retry-After"); (again != "") != (c.status == 503) {
@@ -309,15 +308,15 @@ func TestABrokerThatTakesNothingIsExplained(t *testing.T) {
 }
 
 // outOfReach is a broker that no call reaches.
-type outOfReach struct{ *broker.Broker }
+type outOfReach struct{ broker.Driver }
 
-func (outOfReach) Publish(ctx context.Context, _ ...broker.Record) error {
+func (outOfReach) Append(ctx context.Context, _ []broker.Record, _ []int32) ([]int64, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return nil, ctx.Err()
 }
 
 func TestAPublisherDoesNotWaitForeverForABrokerOutOfReach(t *testing.T) {
-	_, client := start(t, outOfReach{openBroker(t, "tickets")}, Options{Patience: 20 * time.Millisecond})
+	_, client := start(t, broker.New(outOfReach{openBroker(t, "tickets").Driver()}, broker.Options{}), Options{Patience: 20 * time.Millisecond})
 	for _, contentType := range []string{typeJSON, typeNDJSON} {
 		got := request(t, client, "POST", path, contentType, "{}\n")
 		if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(message(t, got), "has not answered for 20ms") {

@@ -139,30 +139,30 @@ func TestClosingEndsFollowersInGoodOrder(t *testing.T) {
 }
 
 // broken is a broker whose readers fail after the first records.
-type broken struct{ *broker.Broker }
+type broken struct{ broker.Driver }
 
-func (b broken) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (*broker.Reader, error) {
-	r, err := b.Broker.Read(ctx, topic, partition, from, to)
-	return &brokenReader{Reader: r}, err
+func (b broken) Read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
+	c, err := b.Driver.Read(ctx, topic, partitions, from, to)
+	return &brokenCursor{Cursor: c}, err
 }
 
-type brokenReader struct {
-	*broker.Reader
+type brokenCursor struct {
+	broker.Cursor
 	once bool
 }
 
-func (r *brokenReader) Next(ctx context.Context, n int) ([]broker.Record, error) {
+func (r *brokenCursor) Next(ctx context.Context, n int) ([]broker.Record, error) {
 	if r.once {
 		return nil, fmt.Errorf("disk on fire")
 	}
 	r.once = true
-	return r.Reader.Next(ctx, n)
+	return r.Cursor.Next(ctx, n)
 }
 
 func TestAFaultWhileReadingEndsTheStreamWithItsReason(t *testing.T) {
 	b := openBroker(t, "tickets")
 	fill(t, b, 0, 3)
-	_, client := start(t, broken{b}, Options{})
+	_, client := start(t, broker.New(broken{b.Driver()}, b.Options()), Options{})
 	n := 0
 	var last error
 	for _, err := range client.Read(t.Context(), "tickets", Query{}) {
@@ -170,7 +170,7 @@ func TestAFaultWhileReadingEndsTheStreamWithItsReason(t *testing.T) {
 			n++
 		}
 	}
-	if n != 3 || last == nil || last.Error() != "disk on fire" {
+	if n != 3 || last == nil || last.Error() != "read topic tickets: disk on fire" {
 		t.Errorf("%d records, then %v", n, last)
 	}
 }

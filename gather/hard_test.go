@@ -102,7 +102,7 @@ func TestAnAnswerTooLargeToWriteIsCutDown(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.b, d.c.MaxRecordBytes = b, limit
+		d.b = b
 		return d
 	}
 	text := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }

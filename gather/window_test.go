@@ -12,7 +12,7 @@ import (
 // Parts of what is gone must not take the room of parts to come: a topic with
 // too many of them ahead is not polled.
 func TestPartsOfDeletedSourcesAreLetGoOf(t *testing.T) {
-	g, err := New(nil, Config{Name: "desk", Of: "tickets", To: "desk", MaxOpen: 4, Parts: []Part{{Name: "mood", Topic: "moods"}}})
+	g, err := New(broker.New(nil, broker.Options{}), Config{Name: "desk", Group: "g", Of: "tickets", To: "desk", MaxOpen: 4, Parts: []Part{{Name: "mood", Topic: "moods"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
