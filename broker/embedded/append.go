@@ -20,63 +20,33 @@ const (
 	// load much. A larger record is an entry of its own.
 	maxEntryBytes = 1 << 20
 
-	// A Publish beyond this size is split into several appends.
-	maxPublishBytes = 32 << 20
+	// An Append beyond this size is split into several commits.
+	maxCommitBytes = 32 << 20
 
 	// Buffers of a commit are used again up to this size.
 	keptBytes = 4 << 20
-
-	// stickyRun is how many keyless records of a call go to one partition before
-	// the next one has its turn. Many in one entry are cheaper to store and read.
-	stickyRun = 128
 )
 
-// Publish implements [broker.Broker]. Up to 32 MiB of records are appended all
-// or none; more are appended in parts, in order.
-func (b *Broker) Publish(ctx context.Context, records ...broker.Record) error {
-	if err := b.enter(); err != nil {
-		return err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := b.checkRecords(records); err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
-	for len(records) > 0 {
-		n, size := 0, 0
-		for n < len(records) && (n == 0 || size+records[n].Size() <= maxPublishBytes) {
+// Append implements [broker.Driver]. Up to 32 MiB of records are appended all or
+// none; more are appended in parts, in order.
+func (b *driver) Append(_ context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
+	offsets := make([]int64, len(records))
+	for done := 0; done < len(records); {
+		n, size := done, 0
+		for n < len(records) && (n == done || size+records[n].Size() <= maxCommitBytes) {
 			size += records[n].Size()
 			n++
 		}
-		if err := b.commit(records[:n], nil, justReveal); err != nil {
-			return fmt.Errorf("publish: %w", err)
-		}
-		records = records[n:]
-	}
-	return nil
-}
-
-// checkRecords finds what is wrong with records before any is appended.
-func (b *Broker) checkRecords(records []broker.Record) error {
-	var t *topic
-	for i := range records {
-		r := &records[i]
-		if size := r.Size(); size > b.options.MaxRecordBytes {
-			return &broker.TooLargeError{Index: i, Size: size, Limit: b.options.MaxRecordBytes}
-		}
-		if t == nil || t.name != r.Topic {
-			var err error
-			if t, err = b.topic(r.Topic); err != nil {
-				return fmt.Errorf("record %d: %w", i, err)
+		c := commit{records: records[done:n], partitions: partitions[done:n], offsets: offsets[done:n], settled: justReveal}
+		if err := b.commit(&c); err != nil {
+			if done > 0 { // the error may not say that nothing was appended
+				err = fmt.Errorf("only the first %d of %d records were appended: %v", done, len(records), err) //nolint:errorlint // as said
 			}
+			return nil, err
 		}
-		if r.Pinned && (r.Partition < 0 || int(r.Partition) >= len(t.partitions)) {
-			return fmt.Errorf("record %d is pinned to partition %d of topic %s, which has %d", i, r.Partition, t.name, len(t.partitions))
-		}
+		done = n
 	}
-	return nil
+	return offsets, nil
 }
 
 // position is where a group stands in a partition.
@@ -86,12 +56,20 @@ type position struct {
 	offset int64
 }
 
-// commit appends records that were checked and stores positions, as one unit.
-// When both are durable it calls settled, which makes the records visible by
-// calling reveal. Error: ErrFull, with nothing changed, or the broker's failure.
-func (b *Broker) commit(records []broker.Record, positions []position, settled func(reveal func())) error {
-	if len(records) == 0 && len(positions) == 0 {
-		settled(func() {})
+// commit is what becomes durable as one unit.
+type commit struct {
+	records    []broker.Record
+	partitions []int32 // of each record
+	offsets    []int64 // set for each record, unless it is nil
+	positions  []position
+	settled    func(reveal func()) // called when all is durable; reveal makes the records visible
+}
+
+// commit carries out a commit. Error: ErrFull, with nothing changed, or the
+// driver's failure.
+func (b *driver) commit(c *commit) error {
+	if len(c.records) == 0 && len(c.positions) == 0 {
+		c.settled(func() {})
 		return nil
 	}
 	a, _ := b.appenders.Get().(*appender)
@@ -102,27 +80,44 @@ func (b *Broker) commit(records []broker.Record, positions []position, settled f
 		a.reset()
 		b.appenders.Put(a)
 	}()
-	if err := a.route(b, records); err != nil {
+	if err := a.route(b, c.records, c.partitions); err != nil {
 		return err
 	}
-	a.encode(records)
+	a.encode(c.records)
 	a.pack()
-	if err := b.space.check(a.bytes + int64(64*len(positions))); err != nil {
+	if err := b.space.check(a.bytes + int64(64*len(c.positions))); err != nil {
 		return err
 	}
-	batch := b.db.NewBatchWithSize(a.batchLen(positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
-	if err := a.apply(b, batch, positions); err != nil {
+	batch := b.db.NewBatchWithSize(a.batchLen(c.positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
+	if err := a.apply(b, batch, c.positions); err != nil {
 		return err
 	}
 	if err := b.awaitSync(batch); err != nil {
 		return err
 	}
-	settled(a.reveal)
+	a.place(c.offsets)
+	c.settled(a.reveal)
 	return batch.Close()
 }
 
 // justReveal is what a commit without positions does when it is durable.
 func justReveal(reveal func()) { reveal() }
+
+// place tells the offset of each record.
+func (a *appender) place(offsets []int64) {
+	if offsets == nil {
+		return
+	}
+	order := a.order
+	for i := range a.slots {
+		s := &a.slots[i]
+		first := s.end - int64(s.records)
+		for k, r := range order[:s.records] {
+			offsets[r] = first + int64(k)
+		}
+		order = order[s.records:]
+	}
+}
 
 func (a *appender) reveal() {
 	for i := range a.slots {
@@ -154,10 +149,8 @@ func (e *pending) storedLen() int { return recordbatch.HeaderLen + len(e.stored)
 
 // route is a topic of the commit.
 type route struct {
-	topic  *topic
-	slots  []int32 // by partition, -1: not in the commit
-	sticky int32   // partition of keyless records
-	run    int     // how many more of them
+	topic *topic
+	slots []int32 // by partition, -1: not in the commit
 }
 
 // slot is a partition of the commit.
@@ -179,8 +172,8 @@ func (a *appender) reset() {
 	a.bytes = 0
 }
 
-// route finds the partition of each record and sorts the records by it.
-func (a *appender) route(b *Broker, records []broker.Record) error {
+// route sorts the records by their partitions.
+func (a *appender) route(b *driver, records []broker.Record, partitions []int32) error {
 	a.slotOf = slices.Grow(a.slotOf[:0], len(records))[:len(records)]
 	a.order = slices.Grow(a.order[:0], len(records))[:len(records)]
 	var to *route
@@ -192,7 +185,7 @@ func (a *appender) route(b *Broker, records []broker.Record) error {
 				return err
 			}
 		}
-		p := to.partition(r)
+		p := partitions[i]
 		s := to.slots[p]
 		if s < 0 {
 			s = int32(len(a.slots))
@@ -215,7 +208,7 @@ func (a *appender) route(b *Broker, records []broker.Record) error {
 	return nil
 }
 
-func (a *appender) routeTo(b *Broker, name string) (*route, error) {
+func (a *appender) routeTo(b *driver, name string) (*route, error) {
 	for i := range a.topics {
 		if a.topics[i].topic.name == name {
 			return &a.topics[i], nil
@@ -223,7 +216,7 @@ func (a *appender) routeTo(b *Broker, name string) (*route, error) {
 	}
 	t, err := b.topic(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("topic %q: %w", name, err)
 	}
 	a.topics = append(a.topics, route{topic: t, slots: make([]int32, len(t.partitions))})
 	to := &a.topics[len(a.topics)-1]
@@ -231,22 +224,6 @@ func (a *appender) routeTo(b *Broker, name string) (*route, error) {
 		to.slots[i] = -1
 	}
 	return to, nil
-}
-
-func (to *route) partition(r *broker.Record) int32 {
-	n := len(to.topic.partitions)
-	switch {
-	case r.Pinned:
-		return r.Partition
-	case len(r.Key) > 0:
-		return broker.PartitionOf(r.Key, n)
-	}
-	if to.run == 0 {
-		to.run = stickyRun
-		to.sticky = int32(to.topic.keyless.Add(1) % uint32(n))
-	}
-	to.run--
-	return to.sticky
 }
 
 // encode makes the entries' records.
@@ -301,7 +278,7 @@ func (a *appender) batchLen(positions []position) int {
 
 // apply assigns offsets and gives everything to Pebble, under the locks of the
 // partitions, so that offsets are in the order of the write-ahead log.
-func (a *appender) apply(b *Broker, batch *pebble.Batch, positions []position) error {
+func (a *appender) apply(b *driver, batch *pebble.Batch, positions []position) error {
 	a.lock()
 	defer a.unlock()
 	if err := a.build(b.clock.next(), batch, positions); err != nil {

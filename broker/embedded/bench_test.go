@@ -8,30 +8,10 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
-	"github.com/millrace-ml/millrace/internal/bench"
 )
-
-// The loop through the contract against Pebble alone, on a real disk with fsync.
-func BenchmarkSettle(b *testing.B) {
-	var sum bench.SettleResult
-	n := 0
-	for b.Loop() {
-		r, err := bench.Settle(b.Context(), b.TempDir(), 2*time.Second)
-		if err != nil {
-			b.Fatal(err)
-		}
-		sum.Bare += r.Bare
-		sum.Loop += r.Loop
-		n++
-	}
-	b.ReportMetric(sum.Bare/float64(n), "bare-records/s")
-	b.ReportMetric(sum.Loop/float64(n), "loop-records/s")
-	b.ReportMetric(sum.Ratio(), "ratio")
-}
 
 // Single records from 32 goroutines, each durable before the next.
 func BenchmarkPublish32(b *testing.B) {
@@ -45,7 +25,7 @@ func BenchmarkPublish32(b *testing.B) {
 		group.Go(func() {
 			r := broker.Record{Topic: "t", Key: fmt.Appendf(nil, "key%d", w), Value: make([]byte, 200)}
 			for range each {
-				if err := br.Publish(b.Context(), r); err != nil {
+				if _, err := br.Publish(b.Context(), r); err != nil {
 					b.Error(err)
 					return
 				}
@@ -60,7 +40,7 @@ func BenchmarkPublish32(b *testing.B) {
 // cannot be compressed, two headers, a thousand in a batch.
 func BenchmarkCPU(b *testing.B) {
 	const batch = 1000
-	setup := func(b *testing.B) (*embedded.Broker, []broker.Record) {
+	setup := func(b *testing.B) (*broker.Broker, []broker.Record) {
 		br := open(b, b.TempDir(), embedded.Options{Durability: embedded.OS})
 		create(b, br, "t", 8)
 		records := make([]broker.Record, batch)
@@ -83,7 +63,7 @@ func BenchmarkCPU(b *testing.B) {
 		br, records := setup(b)
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := br.Publish(b.Context(), records...); err != nil {
+			if _, err := br.Publish(b.Context(), records...); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -92,7 +72,7 @@ func BenchmarkCPU(b *testing.B) {
 	b.Run("Poll", func(b *testing.B) {
 		br, records := setup(b)
 		for range 20 {
-			if err := br.Publish(b.Context(), records...); err != nil {
+			if _, err := br.Publish(b.Context(), records...); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -102,9 +82,8 @@ func BenchmarkCPU(b *testing.B) {
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			got, err := c.Poll(b.Context(), broker.Want{Records: batch})
-			if err != nil || len(got) != batch {
-				b.Fatal(len(got), err)
+			if got, err := c.Poll(b.Context(), broker.Want{Records: batch}); err != nil || len(got.Records) != batch {
+				b.Fatal(got, err)
 			}
 			c.Rewind()
 		}
@@ -113,7 +92,7 @@ func BenchmarkCPU(b *testing.B) {
 	b.Run("PollSettle", func(b *testing.B) {
 		br, records := setup(b)
 		for range 4 {
-			if err := br.Publish(b.Context(), records...); err != nil {
+			if _, err := br.Publish(b.Context(), records...); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -124,13 +103,13 @@ func BenchmarkCPU(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			got, err := c.Poll(b.Context(), broker.Want{Records: batch})
-			if err != nil || len(got) != batch {
-				b.Fatal(len(got), err)
+			if err != nil || len(got.Records) != batch {
+				b.Fatal(got, err)
 			}
-			for i := range got {
-				got[i].Pinned = true
+			for i := range got.Records {
+				got.Records[i].Pinned = true
 			}
-			if err := c.Settle(b.Context(), got...); err != nil {
+			if err := got.Settle(b.Context(), got.Records...); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -138,7 +117,7 @@ func BenchmarkCPU(b *testing.B) {
 	})
 }
 
-func open(tb testing.TB, dir string, o embedded.Options) *embedded.Broker {
+func open(tb testing.TB, dir string, o embedded.Options) *broker.Broker {
 	tb.Helper()
 	b, err := embedded.Open(dir, o)
 	if err != nil {
@@ -148,7 +127,7 @@ func open(tb testing.TB, dir string, o embedded.Options) *embedded.Broker {
 	return b
 }
 
-func create(tb testing.TB, b *embedded.Broker, name string, partitions int) {
+func create(tb testing.TB, b *broker.Broker, name string, partitions int) {
 	tb.Helper()
 	if err := b.CreateTopics(context.Background(), broker.Topic{Name: name, Partitions: partitions}); err != nil {
 		tb.Fatal(err)

@@ -17,10 +17,10 @@ var conformanceOptions = Options{MaxRecordBytes: 1 << 20, HandoverTimeout: 300 *
 // shared is a broker that a harness opens again after a restart.
 type shared struct {
 	mu sync.Mutex
-	b  *Broker
+	b  *broker.Broker
 }
 
-func (s *shared) get() *Broker {
+func (s *shared) get() *broker.Broker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b
@@ -29,7 +29,7 @@ func (s *shared) get() *Broker {
 func (s *shared) harness(t testing.TB) *brokertest.Harness {
 	t.Cleanup(func() { s.get().Close() })
 	return &brokertest.Harness{
-		Open:            func(testing.TB) broker.Broker { return s.get() },
+		Open:            func(testing.TB) *broker.Broker { return s.get() },
 		HandoverTimeout: conformanceOptions.HandoverTimeout,
 		MaxRecordBytes:  conformanceOptions.MaxRecordBytes,
 	}
@@ -63,7 +63,7 @@ func TestConformanceInMemory(t *testing.T) {
 func TestConformanceOnDisk(t *testing.T) {
 	brokertest.Run(t, func(t testing.TB) *brokertest.Harness {
 		dir := t.TempDir()
-		open := func(t testing.TB) *Broker {
+		open := func(t testing.TB) *broker.Broker {
 			b, err := Open(dir, conformanceOptions)
 			if err != nil {
 				t.Fatal(err)

@@ -29,7 +29,7 @@
 //
 // # Durability and order
 //
-// Publish and Settle assign offsets and write to Pebble's write-ahead log under
+// Append and Settle assign offsets and write to Pebble's write-ahead log under
 // the locks of the partitions they append to, then wait for the fsync without
 // locks, so that many share one. Only after it a record becomes visible. This
 // is always right: the log is written and synced in order, so when an entry is
@@ -62,15 +62,20 @@
 //
 // Groups live in this process, so membership is a list under a lock. Partition i
 // of all topics has one owner. When members come or go the balanced assignment
-// that moves the fewest partitions becomes the target; an owner gives away what
-// it must in its next Poll, Rewind or Close, at the latest after
-// [Options.HandoverTimeout], when it is fenced. A settle that has begun is
-// always finished before its partitions move.
+// that moves the fewest partitions becomes the target. From then on an owner
+// does not poll a partition that it must give away; it gives it in its first Poll
+// that finds nothing of it open, also one that waits, which the settle wakes.
+// After [Options.HandoverTimeout] the partition is taken, but a settle that has
+// begun is always finished before its partitions move.
+//
+// What is open follows from two offsets: the group's position, which a settle
+// moves, and where the last Poll ended, which only the goroutine that polls
+// touches. So a settle is fenced by looking at the owners and the positions, and
+// needs to know nothing of what is polled beside it.
 //
 // # Locks
 //
-// In the order in which they are taken: Broker.life (read side for each call),
-// group.mu, Broker.mu, partition.appending (in order of topic id and partition
-// when several), tail.mu, partition.mu. Nothing waits for a disk under the last
-// two.
+// In the order in which they are taken: group.mu, driver.mu, partition.appending
+// (in order of topic id and partition when several), tail.mu, partition.mu.
+// Nothing waits for a disk under the last two.
 package embedded

@@ -63,9 +63,6 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.MaxRecordBytes == 0 {
-		o.MaxRecordBytes = broker.DefaultMaxRecordBytes
-	}
 	if o.HandoverTimeout == 0 {
 		o.HandoverTimeout = 10 * time.Second
 	}
@@ -83,8 +80,8 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Broker is an open data directory. It implements [broker.Broker].
-type Broker struct {
+// driver is an open data directory.
+type driver struct {
 	options Options
 	dir     string
 	fs      *filesystem
@@ -94,14 +91,9 @@ type Broker struct {
 	tail    tail
 	space   space
 	failure failure
+	note    note
 
-	// life is held for reading by every call and for writing to close, after
-	// done was closed to end the calls that wait.
-	life   sync.RWMutex
-	closed bool
-	done   chan struct{}
-	stop   sync.Once
-
+	closing    chan struct{} // ends what runs in the background
 	background sync.WaitGroup
 
 	mu          sync.RWMutex
@@ -109,26 +101,35 @@ type Broker struct {
 	nextTopicID uint32
 	groups      map[string]*group
 
-	members   atomic.Int64 // counts joins, to name members
+	joins     atomic.Int64 // to name members
 	appenders sync.Pool    // of *appender
 }
 
-var _ broker.Broker = (*Broker)(nil)
+var _ broker.Driver = (*driver)(nil)
 
 // Open opens the data directory, or makes it. Only one process can have it
 // open: for a second one the error matches [broker.ErrInUse] and names the first.
-func Open(dir string, o Options) (*Broker, error) {
+func Open(dir string, o Options) (*broker.Broker, error) {
+	d, err := openDriver(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return broker.New(d, broker.Options{MaxRecordBytes: o.MaxRecordBytes, Logger: o.Logger}), nil
+}
+
+func openDriver(dir string, o Options) (*driver, error) {
 	o.setDefaults()
-	b := &Broker{
+	b := &driver{
 		options: o,
 		dir:     dir,
 		clock:   clock{now: o.Now},
 		tail:    tail{budget: o.CacheBytes},
-		done:    make(chan struct{}),
+		closing: make(chan struct{}),
 		topics:  map[string]*topic{},
 		groups:  map[string]*group{},
 	}
-	b.failure.onFail = b.endWaits
+	b.failure.failed = make(chan struct{})
+	b.note = note{fs: o.FS, dir: dir}
 	b.fs = newFilesystem(o.FS, o.Durability, &b.failure)
 	if err := b.open(); err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
@@ -137,7 +138,7 @@ func Open(dir string, o Options) (*Broker, error) {
 	return b, nil
 }
 
-func (b *Broker) open() (err error) {
+func (b *driver) open() (err error) {
 	if err := b.fs.MkdirAll(b.dir, 0o755); err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (b *Broker) open() (err error) {
 	if err := b.space.checkOpen(); err != nil {
 		return err
 	}
-	if err := writeOwner(b.options.FS, b.dir, b.options.Address); err != nil {
+	if err := b.note.write(b.options.Address); err != nil {
 		return fmt.Errorf("note the owner: %w", err)
 	}
 	if err := cutUnsyncedLog(b.options.FS, b.dir); err != nil {
@@ -185,7 +186,7 @@ func (b *Broker) open() (err error) {
 	return b.failure.get()
 }
 
-func (b *Broker) checkFormat() error {
+func (b *driver) checkFormat() error {
 	value, closer, err := b.db.Get([]byte{kindFormat})
 	if errors.Is(err, pebble.ErrNotFound) {
 		return b.db.Set([]byte{kindFormat}, []byte(formatVersion), pebble.Sync)
@@ -200,40 +201,9 @@ func (b *Broker) checkFormat() error {
 	return nil
 }
 
-// enter begins a call; the caller unlocks b.life for reading when it ends.
-func (b *Broker) enter() error {
-	b.life.RLock()
-	if b.closed {
-		b.life.RUnlock()
-		return broker.ErrClosed
-	}
-	if err := b.failure.get(); err != nil {
-		b.life.RUnlock()
-		return err
-	}
-	return nil
-}
-
-// endWaits makes the calls return that wait for records.
-func (b *Broker) endWaits() { b.stop.Do(func() { close(b.done) }) }
-
-// ended is why a wait was ended by done.
-func (b *Broker) ended() error {
-	if err := b.failure.get(); err != nil {
-		return err
-	}
-	return broker.ErrClosed
-}
-
-// Close implements [broker.Broker]. It waits for calls and background work.
-func (b *Broker) Close() error {
-	b.endWaits()
-	b.life.Lock()
-	defer b.life.Unlock()
-	if b.closed {
-		return broker.ErrClosed
-	}
-	b.closed = true
+// Close implements [broker.Driver]. It waits for what runs in the background.
+func (b *driver) Close() error {
+	close(b.closing)
 	b.background.Wait()
 	for _, g := range b.groups {
 		g.stop()
@@ -246,7 +216,7 @@ func (b *Broker) Close() error {
 }
 
 // release closes what open has opened.
-func (b *Broker) release() error {
+func (b *driver) release() error {
 	var err error
 	if b.db != nil {
 		err = errors.Join(b.db.Close(), b.failure.get())
@@ -254,5 +224,5 @@ func (b *Broker) release() error {
 			err = unmarkUnsynced(b.options.FS, b.dir)
 		}
 	}
-	return errors.Join(err, removeOwner(b.options.FS, b.dir), b.lock.Close())
+	return errors.Join(err, b.note.remove(), b.lock.Close())
 }

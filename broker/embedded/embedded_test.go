@@ -21,7 +21,7 @@ import (
 	"github.com/millrace-ml/millrace/broker/embedded/recordbatch"
 )
 
-func createTopic(t testing.TB, b *Broker, name string, partitions int) {
+func createTopic(t testing.TB, b *broker.Broker, name string, partitions int) {
 	t.Helper()
 	if err := b.CreateTopics(context.Background(), broker.Topic{Name: name, Partitions: partitions}); err != nil {
 		t.Fatal(err)
@@ -29,16 +29,16 @@ func createTopic(t testing.TB, b *Broker, name string, partitions int) {
 }
 
 // publish appends one record each call, so that each is an entry.
-func publish(t testing.TB, b *Broker, topic string, values ...string) {
+func publish(t testing.TB, b *broker.Broker, topic string, values ...string) {
 	t.Helper()
 	for _, v := range values {
-		if err := b.Publish(context.Background(), broker.Record{Topic: topic, Pinned: true, Value: []byte(v)}); err != nil {
+		if _, err := b.Publish(context.Background(), broker.Record{Topic: topic, Pinned: true, Value: []byte(v)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func readFrom(t testing.TB, b *Broker, topic string, from broker.Position) []broker.Record {
+func readFrom(t testing.TB, b *broker.Broker, topic string, from broker.Position) []broker.Record {
 	t.Helper()
 	all, err := readAll(b, topic, from)
 	if err != nil {
@@ -47,7 +47,7 @@ func readFrom(t testing.TB, b *Broker, topic string, from broker.Position) []bro
 	return all
 }
 
-func readAll(b *Broker, topic string, from broker.Position) ([]broker.Record, error) {
+func readAll(b *broker.Broker, topic string, from broker.Position) ([]broker.Record, error) {
 	r, err := b.Read(context.Background(), topic, broker.AllPartitions, from, broker.Position{})
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func readAll(b *Broker, topic string, from broker.Position) ([]broker.Record, er
 	}
 }
 
-func count(t testing.TB, b *Broker, topic string) int64 {
+func count(t testing.TB, b *broker.Broker, topic string) int64 {
 	t.Helper()
 	return int64(len(readFrom(t, b, topic, broker.Start())))
 }
@@ -110,7 +110,7 @@ func TestReadingBehindTheTailGivesTheSame(t *testing.T) {
 	for i := range 500 {
 		v := fmt.Sprint(i)
 		want = append(want, v)
-		if err := b.Publish(t.Context(), broker.Record{Topic: "t", Key: []byte(v), Value: []byte(v)}); err != nil {
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: "t", Key: []byte(v), Value: []byte(v)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,10 +131,10 @@ func TestReadingBehindTheTailGivesTheSame(t *testing.T) {
 			c.Rewind()
 			continue
 		}
-		if err := c.Settle(t.Context()); err != nil {
+		if err := batch.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, strings.Fields(values(batch))...)
+		got = append(got, strings.Fields(values(batch.Records))...)
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("polled %v", got)
@@ -147,8 +147,8 @@ func TestADamagedEntryIsAnErrorThatSaysWhere(t *testing.T) {
 			b := newTestDisk().open(t, Options{CacheBytes: 1})
 			createTopic(t, b, "t", 1)
 			publish(t, b, "t", "first", second)
-			p := b.topics["t"].partitions[0]
-			it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+			p := driverOf(b).topics["t"].partitions[0]
+			it, err := driverOf(b).db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestADamagedEntryIsAnErrorThatSaysWhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			value[len(value)-2] ^= 1
-			if err := b.db.Set(key, value, pebble.Sync); err != nil {
+			if err := driverOf(b).db.Set(key, value, pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
 			_, err = readAll(b, "t", broker.Start())
@@ -187,7 +187,7 @@ func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
 	now = now.Add(40 * time.Minute)
 	publish(t, b, "t", "c", "d")
 	now = now.Add(40 * time.Minute)
-	if err := b.deleteOld(); err != nil {
+	if err := driverOf(b).deleteOld(); err != nil {
 		t.Fatal(err)
 	}
 	if got := values(readFrom(t, b, "t", broker.Start())); got != "c d" {
@@ -198,19 +198,19 @@ func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
 		t.Errorf("the lag is %+v, %v; want 2 from offset 2", lags, err)
 	}
 	batch, err := c.Poll(t.Context(), broker.Want{})
-	if err != nil || values(batch) != "c d" || batch[0].Offset != 2 {
+	if err != nil || values(batch.Records) != "c d" || batch.Records[0].Offset != 2 {
 		t.Errorf("polled %v, %v", batch, err)
 	}
 	c.Rewind()
 
 	// Bytes: each entry has the same size, so that two and a half leave two.
 	topic.Retention = 0
-	topic.RetentionBytes = b.topics["t"].partitions[0].size / 4 * 5 / 2
+	topic.RetentionBytes = driverOf(b).topics["t"].partitions[0].size / 4 * 5 / 2
 	if err := b.CreateTopics(t.Context(), topic); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, b, "t", "e", "f")
-	if err := b.deleteOld(); err != nil {
+	if err := driverOf(b).deleteOld(); err != nil {
 		t.Fatal(err)
 	}
 	if got := values(readFrom(t, b, "t", broker.Start())); got != "e f" {
@@ -222,7 +222,7 @@ func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(1000 * time.Hour)
-	if err := b.deleteOld(); err != nil {
+	if err := driverOf(b).deleteOld(); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Close(); err != nil {
@@ -248,7 +248,7 @@ func TestASecondProcessIsToldWhoIsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := b.SetAddress("127.0.0.1:4242"); err != nil {
+	if err := SetAddress(b, "127.0.0.1:4242"); err != nil {
 		t.Fatal(err)
 	}
 	pid, address, err := Owner(dir)
@@ -287,30 +287,12 @@ func TestALargePublishIsSplitAndLargeRecordsStandAlone(t *testing.T) {
 	for i := range 45 {
 		records = append(records, broker.Record{Topic: "t", Value: append([]byte{byte(i)}, make([]byte, 1<<20)...)})
 	}
-	if err := b.Publish(t.Context(), records...); err != nil {
+	if _, err := b.Publish(t.Context(), records...); err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range readFrom(t, b, "t", broker.Start()) {
 		if r.Offset != int64(i) || r.Value[0] != byte(i) || len(r.Value) != 1+1<<20 {
 			t.Errorf("record %d has offset %d and begins with %d", i, r.Offset, r.Value[0])
-		}
-	}
-	records[44].Value = make([]byte, broker.DefaultMaxRecordBytes+1)
-	var large *broker.TooLargeError
-	if err := b.Publish(t.Context(), records...); !errors.As(err, &large) || large.Index != 44 {
-		t.Errorf("error %v, want record 44 to be too large", err)
-	}
-	if n := count(t, b, "t"); n != 45 {
-		t.Errorf("%d records, want 45: nothing is appended when one is too large", n)
-	}
-}
-
-func TestAPartitionOutOfRangeIsAnError(t *testing.T) {
-	b := newTestDisk().open(t, Options{})
-	createTopic(t, b, "t", 2)
-	for _, p := range []int32{-1, 2} {
-		if err := b.Publish(t.Context(), broker.Record{Topic: "t", Pinned: true, Partition: p}); err == nil {
-			t.Errorf("a record pinned to partition %d of 2 is accepted", p)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = b.Publish(ctx,
+	_, err = b.Publish(ctx,
 		broker.Record{Topic: "tickets", Key: []byte("ann"), Value: []byte("where is my parcel")},
 		broker.Record{Topic: "tickets", Key: []byte("bob"), Value: []byte("thank you")})
 	if err != nil {
@@ -52,12 +52,12 @@ func Example() {
 		log.Fatal(err)
 	}
 	var results []broker.Record
-	for _, r := range batch {
+	for _, r := range batch.Records {
 		results = append(results, broker.Record{
 			Topic: "shouts", Pinned: true, Partition: r.Partition, Key: r.Key, Value: bytes.ToUpper(r.Value),
 		})
 	}
-	if err := c.Settle(ctx, results...); err != nil {
+	if err := batch.Settle(ctx, results...); err != nil {
 		log.Fatal(err)
 	}
 

@@ -13,13 +13,13 @@ import (
 // again, which recovers from what is really there.
 type failure struct {
 	err    atomic.Pointer[error]
-	onFail func()
+	failed chan struct{} // closed when it is set: ends the calls that wait
 }
 
 func (f *failure) set(err error) {
 	err = fmt.Errorf("the log has failed, open it again to recover: %w", err)
 	if f.err.CompareAndSwap(nil, &err) {
-		f.onFail()
+		close(f.failed)
 	}
 }
 

@@ -18,10 +18,16 @@ const (
 // cursor reads one partition in order.
 type cursor struct {
 	p      *partition
-	from   int64 // where the batch that is not settled begins
 	next   int64 // offset of the next record
 	limit  int64 // where to end
 	paused bool
+
+	// Of members: the group's position, under its mutex; where the last Poll
+	// ended; and whether this one has taken records. Without it next may be
+	// further too, past records that were deleted.
+	position *int64
+	polled   int64
+	taken    bool
 
 	ahead   []entry // entries to come, those before at are done
 	at      int
@@ -43,13 +49,25 @@ func (c *cursor) seek(offset int64) {
 	c.drop()
 }
 
+// goTo moves a member's cursor to where a Poll can begin.
+func (c *cursor) goTo(offset int64) {
+	if c.next != offset {
+		c.seek(offset)
+	}
+	c.polled, c.taken = offset, false
+}
+
+// rewind moves a member's cursor to the group's position. The caller holds the
+// group's mutex.
+func (c *cursor) rewind() { c.goTo(*c.position) }
+
 func (c *cursor) drop() {
 	clear(c.ahead)
 	c.ahead, c.at = c.ahead[:0], 0
 }
 
 // ready makes the next record's entry the current one, if there is a record.
-func (c *cursor) ready(b *Broker) (bool, error) {
+func (c *cursor) ready(b *driver) (bool, error) {
 	if c.next >= c.end {
 		return false, nil
 	}
@@ -73,7 +91,7 @@ func (c *cursor) ready(b *Broker) (bool, error) {
 }
 
 // load reads ahead, from memory or else from the disk.
-func (c *cursor) load(b *Broker) (err error) {
+func (c *cursor) load(b *driver) (err error) {
 	c.drop()
 	c.next = max(c.next, c.p.start.Load())
 	var ok bool
@@ -85,7 +103,7 @@ func (c *cursor) load(b *Broker) (err error) {
 
 // fetcher merges partitions by the time of their records.
 type fetcher struct {
-	b       *Broker
+	b       *driver
 	cursors []*cursor
 	heap    []*cursor // those that have a record, the oldest first
 	headers recordbatch.Headers
@@ -160,6 +178,7 @@ func (f *fetcher) take(c *cursor, out []broker.Record, max, maxBytes int) ([]bro
 		out = append(out, r)
 		maxBytes -= size
 		c.next++
+		c.taken = true
 	}
 	return out, maxBytes, nil
 }

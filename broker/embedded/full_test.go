@@ -17,12 +17,12 @@ import (
 )
 
 // fill publishes until the broker refuses, and returns how much it took.
-func fill(t *testing.T, b *Broker) (records int64) {
+func fill(t *testing.T, b *broker.Broker) (records int64) {
 	t.Helper()
 	value := make([]byte, 64<<10)
 	rand.NewChaCha8([32]byte{}).Read(value) // what can be compressed would take less room
 	for range 1 << 20 {
-		err := b.Publish(context.Background(), broker.Record{Topic: "t", Value: value})
+		_, err := b.Publish(context.Background(), broker.Record{Topic: "t", Value: value})
 		if errors.Is(err, broker.ErrFull) {
 			return records
 		}
@@ -69,7 +69,7 @@ func TestADiskFilledByOthersHoldsUpAppendsUntilThereIsRoom(t *testing.T) {
 	b := disk.open(t, Options{})
 	createTopic(t, b, "t", 1)
 	// The broker has just seen a free disk, and may append for some moments.
-	if err := b.Publish(t.Context(), broker.Record{Topic: "t"}); err != nil {
+	if _, err := b.Publish(t.Context(), broker.Record{Topic: "t"}); err != nil {
 		t.Fatal(err)
 	}
 	before := disk.room.Swap(0)
@@ -77,7 +77,8 @@ func TestADiskFilledByOthersHoldsUpAppendsUntilThereIsRoom(t *testing.T) {
 	answers := make(chan error, 8)
 	for range cap(answers) {
 		group.Go(func() {
-			answers <- b.Publish(context.Background(), broker.Record{Topic: "t", Value: make([]byte, 1000)})
+			_, err := b.Publish(context.Background(), broker.Record{Topic: "t", Value: make([]byte, 1000)})
+			answers <- err
 		})
 	}
 	time.AfterFunc(300*time.Millisecond, func() { disk.room.Store(before) })
@@ -94,7 +95,7 @@ func TestADiskFilledByOthersHoldsUpAppendsUntilThereIsRoom(t *testing.T) {
 	if got := count(t, b, "t"); got != want {
 		t.Errorf("%d records are there, want the %d that were acknowledged", got, want)
 	}
-	if err := b.Publish(t.Context(), broker.Record{Topic: "t"}); err != nil {
+	if _, err := b.Publish(t.Context(), broker.Record{Topic: "t"}); err != nil {
 		t.Errorf("publish when there is room again: %v", err)
 	}
 }

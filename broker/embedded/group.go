@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,24 +19,25 @@ import (
 // are not.
 type group struct {
 	name string
-	b    *Broker
+	b    *driver
 
 	mu        sync.Mutex
 	positions map[uint32][]int64 // topic id → by partition, -1: none
 	topics    []*topic           // that the members read; nil without members
-	members   []*consumer        // in the order of joining
+	members   []*member          // in the order of joining
 
 	// By partition; owner is who has it, target who shall have it. They differ
 	// from a rebalance until the hand-over.
-	owner, target []*consumer
-	since         []time.Time // when the hand-over became due, where they differ
+	owner, target []*member
+	gained        []int64     // the epoch in which the owner got it
+	asked         []time.Time // when the owner was asked for it, where they differ
 	timer         *time.Timer
 	stopped       bool
 	epoch         int64
 }
 
 // group returns the group, which may have neither positions nor members yet.
-func (b *Broker) group(name string, create bool) *group {
+func (b *driver) group(name string, create bool) *group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.groups[name]
@@ -47,7 +49,7 @@ func (b *Broker) group(name string, create bool) *group {
 }
 
 // recoverGroups loads the positions of all groups.
-func (b *Broker) recoverGroups() error {
+func (b *driver) recoverGroups() error {
 	byID := map[uint32]*topic{}
 	for _, t := range b.topics {
 		byID[t.id] = t
@@ -76,71 +78,39 @@ func (g *group) at(t *topic) []int64 {
 	return list
 }
 
-// Join implements [broker.Broker]. All members of a group read the same topics;
+// Join implements [broker.Driver]. All members of a group read the same topics;
 // others are ErrTopicConflict.
-func (b *Broker) Join(ctx context.Context, name string, start broker.Position, topics ...string) (broker.Consumer, error) {
-	if err := b.enter(); err != nil {
+func (b *driver) Join(_ context.Context, name string, start broker.Position, topics []string) (broker.Member, error) {
+	if err := b.failure.get(); err != nil {
 		return nil, err
 	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := broker.ValidName(name); err != nil {
-		return nil, fmt.Errorf("join group: %w", err)
-	}
-	if start.IsForever() {
-		return nil, fmt.Errorf("join group %s at %q: a group cannot begin there", name, start)
-	}
-	list, err := b.joinTopics(topics)
-	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", name, err)
+	var list []*topic
+	for _, name := range topics {
+		t, err := b.topic(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
 	}
 	g := b.group(name, true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.members) > 0 && !slices.Equal(g.topics, list) {
-		return nil, fmt.Errorf("join group %s to read %s: its members read %s: %w",
-			name, topicNames(list), topicNames(g.topics), broker.ErrTopicConflict)
+		return nil, fmt.Errorf("to read %s: its members read %s: %w", topicNames(list), topicNames(g.topics), broker.ErrTopicConflict)
 	}
 	if err := g.begin(list, start); err != nil {
-		return nil, fmt.Errorf("join group %s: %w", name, err)
+		return nil, err
 	}
-	c := newConsumer(g, list)
-	g.members = append(g.members, c)
+	m := newMember(g)
+	g.members = append(g.members, m)
 	if g.topics == nil {
 		n := len(list[0].partitions)
 		g.topics = list
-		g.owner, g.target, g.since = make([]*consumer, n), make([]*consumer, n), make([]time.Time, n)
+		g.owner, g.target = make([]*member, n), make([]*member, n)
+		g.gained, g.asked = make([]int64, n), make([]time.Time, n)
 	}
 	g.rebalance()
-	return c, nil
-}
-
-// joinTopics finds the topics, in the order of their ids, and checks that they
-// can be joined.
-func (b *Broker) joinTopics(names []string) ([]*topic, error) {
-	var list []*topic
-	for _, name := range names {
-		t, err := b.topic(name)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(list, t) {
-			list = append(list, t)
-		}
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("no topics are named")
-	}
-	for _, t := range list[1:] {
-		if len(t.partitions) != len(list[0].partitions) {
-			return nil, fmt.Errorf("topic %s has %d partitions and %s has %d: %w",
-				list[0].name, len(list[0].partitions), t.name, len(t.partitions), broker.ErrTopicConflict)
-		}
-	}
-	slices.SortFunc(list, func(x, y *topic) int { return int(x.id) - int(y.id) })
-	return list, nil
+	return m, nil
 }
 
 func topicNames(list []*topic) string {
@@ -172,7 +142,7 @@ func (g *group) begin(topics []*topic, start broker.Position) error {
 
 // move stores positions and takes them over. The caller holds g.mu.
 func (g *group) move(moves []position) error {
-	return g.b.commit(nil, moves, func(func()) { g.moved(moves) })
+	return g.b.commit(&commit{positions: moves, settled: func(func()) { g.moved(moves) }})
 }
 
 func (g *group) moved(moves []position) {
@@ -184,63 +154,42 @@ func (g *group) moved(moves []position) {
 // exists reports whether the group has positions or members.
 func (g *group) exists() bool { return len(g.positions) > 0 || len(g.members) > 0 }
 
-// Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, name, topicName string, to ...broker.Position) error {
-	if err := b.enter(); err != nil {
+// Seek implements [broker.Driver].
+func (b *driver) Seek(_ context.Context, name, topicName string, to []broker.Position) error {
+	if err := b.failure.get(); err != nil {
 		return err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := broker.ValidName(name); err != nil {
-		return fmt.Errorf("seek group: %w", err)
 	}
 	t, err := b.topic(topicName)
 	if err != nil {
-		return fmt.Errorf("seek group %s: %w", name, err)
-	}
-	targets, err := broker.Targets(len(t.partitions), to)
-	if err != nil {
-		return fmt.Errorf("seek group %s in topic %s: %w", name, topicName, err)
+		return err
 	}
 	g := b.group(name, true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.members) > 0 {
-		return fmt.Errorf("seek group %s: %w: it has %d, stop them first", name, broker.ErrGroupActive, len(g.members))
+		return fmt.Errorf("%w: it has %d, stop them first", broker.ErrGroupActive, len(g.members))
 	}
 	var moves []position
 	for i, p := range t.partitions {
-		if targets[i].IsZero() {
+		if to[i].IsZero() {
 			continue
 		}
-		offset, err := b.resolve(p, targets[i])
+		offset, err := b.resolve(p, to[i])
 		if err != nil {
-			return fmt.Errorf("seek group %s: %w", name, err)
+			return err
 		}
 		moves = append(moves, position{name, p, offset})
 	}
-	if err := g.move(moves); err != nil {
-		return fmt.Errorf("seek group %s: %w", name, err)
-	}
-	return nil
+	return g.move(moves)
 }
 
-// Groups implements [broker.Broker].
-func (b *Broker) Groups(ctx context.Context) ([]string, error) {
-	if err := b.enter(); err != nil {
-		return nil, err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
+// Groups implements [broker.Driver].
+func (b *driver) Groups(context.Context) ([]string, error) {
+	if err := b.failure.get(); err != nil {
 		return nil, err
 	}
 	b.mu.RLock()
-	all := make([]*group, 0, len(b.groups))
-	for _, g := range b.groups {
-		all = append(all, g)
-	}
+	all := slices.Collect(maps.Values(b.groups))
 	b.mu.RUnlock()
 	var names []string
 	for _, g := range all {
@@ -250,17 +199,12 @@ func (b *Broker) Groups(ctx context.Context) ([]string, error) {
 		}
 		g.mu.Unlock()
 	}
-	slices.Sort(names)
 	return names, nil
 }
 
-// Lag implements [broker.Broker].
-func (b *Broker) Lag(ctx context.Context, name string) ([]broker.Lag, error) {
-	if err := b.enter(); err != nil {
-		return nil, err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
+// Lag implements [broker.Driver].
+func (b *driver) Lag(_ context.Context, name string) ([]broker.Lag, error) {
+	if err := b.failure.get(); err != nil {
 		return nil, err
 	}
 	g := b.group(name, false)

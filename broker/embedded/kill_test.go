@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,7 +70,7 @@ func childWork(dir string, d Durability) error {
 	failed := make(chan error, 2)
 	go func() {
 		for ; ; next++ {
-			if err := b.Publish(ctx, broker.Record{Topic: "in", Value: strconv.AppendInt(nil, next, 10)}); err != nil {
+			if _, err := b.Publish(ctx, broker.Record{Topic: "in", Value: strconv.AppendInt(nil, next, 10)}); err != nil {
 				failed <- err
 				return
 			}
@@ -83,14 +84,15 @@ func childWork(dir string, d Durability) error {
 				failed <- err
 				return
 			}
-			for i := range batch {
-				batch[i].Topic, batch[i].Pinned = "out", true
+			results := slices.Clone(batch.Records)
+			for i := range results {
+				results[i].Topic, results[i].Pinned = "out", true
 			}
-			if err := c.Settle(ctx, batch...); err != nil {
+			if err := batch.Settle(ctx, results...); err != nil {
 				failed <- err
 				return
 			}
-			say("S", batch[len(batch)-1].Offset+1)
+			say("S", results[len(results)-1].Offset+1)
 		}
 	}()
 	return <-failed
@@ -174,7 +176,7 @@ func checkChild(t *testing.T, dir string, published, settled int64) {
 }
 
 // childNumbers reads a topic, in which record n has the value n, and counts.
-func childNumbers(t *testing.T, b *Broker, topic string) int64 {
+func childNumbers(t *testing.T, b *broker.Broker, topic string) int64 {
 	r, err := b.Read(t.Context(), topic, 0, broker.Start(), broker.Position{})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -28,7 +29,7 @@ type owner struct {
 }
 
 // Owner tells which process has the data directory open, and the address that
-// it noted with [Broker.SetAddress], if any. When no living process has it open
+// it noted with [SetAddress], if any. When no living process has it open
 // the error matches [fs.ErrNotExist].
 func Owner(dir string) (pid int, address string, err error) {
 	o, err := readOwner(vfs.Default, dir)
@@ -42,14 +43,15 @@ func Owner(dir string) (pid int, address string, err error) {
 }
 
 // SetAddress notes where this process can be reached, for [Owner] and for the
-// error that a second process gets.
-func (b *Broker) SetAddress(address string) error {
-	if err := b.enter(); err != nil {
-		return err
+// error that a second process gets. On a broker of another driver, and on one
+// that is closed, it does nothing.
+func SetAddress(b *broker.Broker, address string) error {
+	d, ok := b.Driver().(*driver)
+	if !ok {
+		return nil
 	}
-	defer b.life.RUnlock()
-	if err := writeOwner(b.options.FS, b.dir, address); err != nil {
-		return fmt.Errorf("note address %s in data directory %s: %w", address, b.dir, err)
+	if err := d.note.write(address); err != nil {
+		return fmt.Errorf("note address %s in data directory %s: %w", address, d.dir, err)
 	}
 	return nil
 }
@@ -112,14 +114,28 @@ func readOwner(fsys vfs.FS, dir string) (owner, error) {
 	return o, nil
 }
 
-// writeOwner replaces the note in one step, so that a reader never sees a half.
-func writeOwner(fsys vfs.FS, dir, address string) error {
+// note is the file while this process has the directory open.
+type note struct {
+	fs  vfs.FS
+	dir string
+
+	mu      sync.Mutex
+	removed bool
+}
+
+// write replaces the note in one step, so that a reader never sees a half.
+func (n *note) write(address string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.removed {
+		return nil
+	}
 	data, err := json.Marshal(owner{os.Getpid(), address})
 	if err != nil {
 		return err
 	}
-	temporary := fsys.PathJoin(dir, ownerFile+".tmp")
-	f, err := fsys.Create(temporary, vfs.WriteCategoryUnspecified)
+	temporary := n.fs.PathJoin(n.dir, ownerFile+".tmp")
+	f, err := n.fs.Create(temporary, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -127,11 +143,14 @@ func writeOwner(fsys vfs.FS, dir, address string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return fsys.Rename(temporary, fsys.PathJoin(dir, ownerFile))
+	return n.fs.Rename(temporary, n.fs.PathJoin(n.dir, ownerFile))
 }
 
-func removeOwner(fsys vfs.FS, dir string) error {
-	err := fsys.Remove(fsys.PathJoin(dir, ownerFile))
+func (n *note) remove() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.removed = true
+	err := n.fs.Remove(n.fs.PathJoin(n.dir, ownerFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

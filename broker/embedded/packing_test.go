@@ -37,10 +37,10 @@ func noise(n int) []broker.Record {
 }
 
 // stored tells of each entry of the topic's first partition how it is compressed.
-func stored(t *testing.T, b *Broker) []recordbatch.Codec {
+func stored(t *testing.T, b *broker.Broker) []recordbatch.Codec {
 	t.Helper()
-	p := b.topics["t"].partitions[0]
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+	p := driverOf(b).topics["t"].partitions[0]
+	it, err := driverOf(b).db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +65,10 @@ func stored(t *testing.T, b *Broker) []recordbatch.Codec {
 	return codecs
 }
 
-func appendAll(t *testing.T, b *Broker, calls ...[]broker.Record) (all []broker.Record) {
+func appendAll(t *testing.T, b *broker.Broker, calls ...[]broker.Record) (all []broker.Record) {
 	t.Helper()
 	for _, records := range calls {
-		if err := b.Publish(t.Context(), records...); err != nil {
+		if _, err := b.Publish(t.Context(), records...); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, records...)
@@ -99,7 +99,7 @@ func TestWhatPaysIsCompressedAndReadsTheSameFromMemoryAndDisk(t *testing.T) {
 		if got := fmt.Sprint(stored(t, b)); got != fmt.Sprint([]recordbatch.Codec{recordbatch.Snappy, recordbatch.None, recordbatch.Snappy}) {
 			t.Errorf("the entries have the codecs %v, want the two large ones to be compressed", got)
 		}
-		if p := b.topics["t"].partitions[0]; p.size*3 > 402*75 {
+		if p := driverOf(b).topics["t"].partitions[0]; p.size*3 > 402*75 {
 			t.Errorf("402 labels of some 75 bytes take %d", p.size)
 		}
 		sameValues(t, readFrom(t, b, "t", broker.Start()), want)

@@ -22,7 +22,7 @@ const (
 	separateBytes = 512
 )
 
-func (b *Broker) openPebble() (*pebble.DB, error) {
+func (b *driver) openPebble() (*pebble.DB, error) {
 	o := &pebble.Options{
 		FS:                          b.fs,
 		Lock:                        b.lock,
@@ -59,7 +59,7 @@ func (b *Broker) openPebble() (*pebble.DB, error) {
 
 // apply writes a batch: to the operating system always, to the disk with Fsync
 // durability. It is for few and small batches; appends have a path of their own.
-func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
+func (b *driver) apply(batch *pebble.Batch, checkSpace bool) error {
 	if checkSpace {
 		if err := b.space.check(int64(batch.Len())); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (b *Broker) apply(batch *pebble.Batch, checkSpace bool) error {
 // submit gives a batch to Pebble, which assigns its place in the log and makes
 // it readable. Nothing is recovered here: Pebble panics with locks held, and the
 // file system keeps from it what it would panic about (filesystem.go).
-func (b *Broker) submit(batch *pebble.Batch) error {
+func (b *driver) submit(batch *pebble.Batch) error {
 	if err := b.failure.get(); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (b *Broker) submit(batch *pebble.Batch) error {
 }
 
 // awaitSync returns when the batch and all before it are durable.
-func (b *Broker) awaitSync(batch *pebble.Batch) error {
+func (b *driver) awaitSync(batch *pebble.Batch) error {
 	if err := batch.SyncWait(); err != nil {
 		b.failure.set(fmt.Errorf("sync the log: %w", err))
 	}
@@ -94,7 +94,7 @@ func (b *Broker) awaitSync(batch *pebble.Batch) error {
 
 // scan calls f with every key that begins with the prefix. Key and value are
 // only valid during the call.
-func (b *Broker) scan(prefix []byte, f func(key, value []byte) error) error {
+func (b *driver) scan(prefix []byte, f func(key, value []byte) error) error {
 	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ var paddings = func() [][]byte {
 
 // publish appends calls of some records each, over the partitions. The value
 // says of which call it is and how many records that has.
-func (r *cutRun) publish(b *Broker, publisher int, rng *rand.Rand, padding []byte, ack func()) {
+func (r *cutRun) publish(b *broker.Broker, publisher int, rng *rand.Rand, padding []byte, ack func()) {
 	for call := 0; ; call++ {
 		n := 1 + rng.IntN(6)
 		records := make([]broker.Record, n)
@@ -137,7 +137,7 @@ func (r *cutRun) publish(b *Broker, publisher int, rng *rand.Rand, padding []byt
 			value = append(value, padding[:rng.IntN(len(padding))]...)
 			records[i] = broker.Record{Topic: "in", Pinned: true, Partition: int32(rng.IntN(cutPartitions)), Value: value}
 		}
-		if b.Publish(context.Background(), records...) != nil {
+		if _, err := b.Publish(context.Background(), records...); err != nil {
 			return
 		}
 		r.acked[publisher]++
@@ -146,7 +146,7 @@ func (r *cutRun) publish(b *Broker, publisher int, rng *rand.Rand, padding []byt
 }
 
 // answer settles one result for each record: its offset.
-func (r *cutRun) answer(b *Broker, rng *rand.Rand, ack func()) {
+func (r *cutRun) answer(b *broker.Broker, rng *rand.Rand, ack func()) {
 	ctx := context.Background()
 	c, err := b.Join(ctx, "g", broker.Start(), "in")
 	if err != nil {
@@ -161,16 +161,16 @@ func (r *cutRun) answer(b *Broker, rng *rand.Rand, ack func()) {
 			c.Rewind()
 			continue
 		}
-		results := make([]broker.Record, len(batch))
-		for i, in := range batch {
+		results := make([]broker.Record, len(batch.Records))
+		for i, in := range batch.Records {
 			results[i] = broker.Record{Topic: "out", Pinned: true, Partition: in.Partition, Value: fmt.Appendf(nil, "%d", in.Offset)}
 		}
-		if err := c.Settle(ctx, results...); errors.Is(err, broker.ErrFenced) {
+		if err := batch.Settle(ctx, results...); errors.Is(err, broker.ErrFenced) {
 			continue
 		} else if err != nil {
 			return
 		}
-		for _, in := range batch {
+		for _, in := range batch.Records {
 			r.settled[in.Partition].Store(in.Offset + 1)
 		}
 		ack()
@@ -199,7 +199,7 @@ func (r *cutRun) check() {
 type cutCall struct{ publisher, call int }
 
 // checkPublished checks that calls are whole, in order, and none is missing.
-func (r *cutRun) checkPublished(b *Broker) {
+func (r *cutRun) checkPublished(b *broker.Broker) {
 	records := map[cutCall]int{}
 	sizes := map[cutCall]int{}
 	last := [cutPublishers]int{-1, -1, -1}
@@ -234,7 +234,7 @@ func (r *cutRun) checkPublished(b *Broker) {
 }
 
 // checkSettled checks that the group stands where the results end.
-func (r *cutRun) checkSettled(b *Broker, lag broker.Lag) {
+func (r *cutRun) checkSettled(b *broker.Broker, lag broker.Lag) {
 	results := r.readAll(b, "out", lag.Partition)
 	for i, rec := range results {
 		if string(rec.Value) != fmt.Sprint(i) {
@@ -254,7 +254,7 @@ func (r *cutRun) checkSettled(b *Broker, lag broker.Lag) {
 }
 
 // readAll reads a partition and checks that offsets are dense and times in order.
-func (r *cutRun) readAll(b *Broker, topic string, p int32) []broker.Record {
+func (r *cutRun) readAll(b *broker.Broker, topic string, p int32) []broker.Record {
 	reader, err := b.Read(context.Background(), topic, p, broker.Start(), broker.Position{})
 	if errors.Is(err, broker.ErrUnknownTopic) && r.options.Durability == OS {
 		return nil // the cut came before the first sync

@@ -16,19 +16,19 @@ func (g *group) rebalance() {
 
 // balance assigns partitions to members: as many to each as to any other, give
 // or take one, and as few as possible to others than before.
-func balance(before, members []*consumer) []*consumer {
-	after := make([]*consumer, len(before))
+func balance(before, members []*member) []*member {
+	after := make([]*member, len(before))
 	if len(members) == 0 {
 		return after
 	}
-	count := map[*consumer]int{}
+	count := map[*member]int{}
 	for _, m := range before {
 		count[m]++
 	}
 	// Those who have most may keep the one more that cannot be shared out.
 	order := slices.Clone(members)
-	slices.SortStableFunc(order, func(x, y *consumer) int { return count[y] - count[x] })
-	quota := map[*consumer]int{}
+	slices.SortStableFunc(order, func(x, y *member) int { return count[y] - count[x] })
+	quota := map[*member]int{}
 	for i, m := range order {
 		quota[m] = len(before) / len(members)
 		if i < len(before)%len(members) {
@@ -62,19 +62,18 @@ func (g *group) handOver() {
 	for p, owner := range g.owner {
 		target := g.target[p]
 		if owner == target {
-			g.since[p] = time.Time{}
+			g.asked[p] = time.Time{}
 			continue
 		}
 		if owner == nil {
 			target.watcher.wake()
 			continue
 		}
-		owner.mustGive.Store(true)
-		owner.watcher.wake()
-		if g.since[p].IsZero() {
-			g.since[p] = now
+		owner.askFor()
+		if g.asked[p].IsZero() {
+			g.asked[p] = now
 		}
-		if at := g.since[p].Add(g.b.options.HandoverTimeout); due.IsZero() || at.Before(due) {
+		if at := g.asked[p].Add(g.b.options.HandoverTimeout); due.IsZero() || at.Before(due) {
 			due = at
 		}
 	}
@@ -102,7 +101,7 @@ func (g *group) force() {
 func (g *group) takeOverdue() {
 	now := time.Now()
 	for p, owner := range g.owner {
-		if owner == nil || owner == g.target[p] || now.Sub(g.since[p]) < g.b.options.HandoverTimeout {
+		if owner == nil || owner == g.target[p] || now.Sub(g.asked[p]) < g.b.options.HandoverTimeout {
 			continue
 		}
 		if owner.settling {
@@ -118,16 +117,16 @@ func (g *group) takeOverdue() {
 func (g *group) give(p int) {
 	g.owner[p].lost = true
 	g.owner[p] = nil
-	g.since[p] = time.Time{}
+	g.asked[p] = time.Time{}
 }
 
-// release gives what the member owns and shall not have. It reports whether
-// there was any. The caller holds g.mu.
-func (g *group) release(c *consumer) bool {
-	c.mustGive.Store(false)
+// release gives what the member shall not have and of which nothing is open. It
+// reports whether there was any. The caller holds g.mu.
+func (g *group) release(m *member) bool {
+	m.mustGive.Store(false)
 	any := false
 	for p, owner := range g.owner {
-		if owner == c && g.target[p] != c {
+		if owner == m && g.target[p] != m && !m.hasOpen(int32(p)) {
 			g.give(p)
 			any = true
 		}
@@ -136,11 +135,11 @@ func (g *group) release(c *consumer) bool {
 }
 
 // take takes what the member shall have and nobody owns.
-func (g *group) take(c *consumer) bool {
+func (g *group) take(m *member) bool {
 	any := false
 	for p, owner := range g.owner {
-		if owner == nil && g.target[p] == c {
-			g.owner[p] = c
+		if owner == nil && g.target[p] == m {
+			g.owner[p], g.gained[p] = m, g.epoch+1
 			any = true
 		}
 	}
@@ -148,15 +147,15 @@ func (g *group) take(c *consumer) bool {
 }
 
 // leave removes a member and gives its partitions to the others.
-func (g *group) leave(c *consumer) {
-	g.members = slices.DeleteFunc(g.members, func(m *consumer) bool { return m == c })
+func (g *group) leave(c *member) {
+	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m == c })
 	for p, owner := range g.owner {
 		if owner == c {
 			g.give(p)
 		}
 	}
 	if len(g.members) == 0 {
-		g.topics, g.owner, g.target, g.since = nil, nil, nil, nil
+		g.topics, g.owner, g.target, g.gained, g.asked = nil, nil, nil, nil, nil
 		if g.timer != nil {
 			g.timer.Stop()
 			g.timer = nil

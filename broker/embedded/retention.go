@@ -23,13 +23,15 @@ const (
 )
 
 // retain deletes old records until the broker is closed.
-func (b *Broker) retain() {
+func (b *driver) retain() {
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-b.done:
+		case <-b.closing:
+			return
+		case <-b.failure.failed:
 			return
 		}
 		if err := b.deleteOld(); err != nil && b.failure.get() == nil {
@@ -39,7 +41,7 @@ func (b *Broker) retain() {
 }
 
 // deleteOld deletes what the topics' retention allows.
-func (b *Broker) deleteOld() error {
+func (b *driver) deleteOld() error {
 	var errs []error
 	for _, t := range b.allTopics() {
 		r := *t.retention.Load()
@@ -57,7 +59,7 @@ func (b *Broker) deleteOld() error {
 
 // deleteOldOf deletes whole entries from the start of a partition. The last one
 // stays: it says where the log ends, and a gather restores from it.
-func (b *Broker) deleteOldOf(p *partition, r retention) error {
+func (b *driver) deleteOldOf(p *partition, r retention) error {
 	p.appending.Lock()
 	size := p.size
 	p.appending.Unlock()
@@ -89,7 +91,7 @@ func (b *Broker) deleteOldOf(p *partition, r retention) error {
 }
 
 // lastEntry is the offset of the last visible entry, or -1.
-func (b *Broker) lastEntry(p *partition) (int64, error) {
+func (b *driver) lastEntry(p *partition) (int64, error) {
 	ends := p.ends()
 	if ends.Start == ends.End {
 		return -1, nil

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 func TestMain(m *testing.M) {
@@ -126,7 +128,7 @@ func (f *testFile) SyncTo(n int64) (full bool, err error) {
 }
 
 // open opens a broker on the disk for the time of the test.
-func (d *testDisk) open(t testing.TB, o Options) *Broker {
+func (d *testDisk) open(t testing.TB, o Options) *broker.Broker {
 	t.Helper()
 	o.FS = d
 	if o.Logger == nil {
@@ -139,3 +141,5 @@ func (d *testDisk) open(t testing.TB, o Options) *Broker {
 	t.Cleanup(func() { b.Close() })
 	return b
 }
+
+func driverOf(b *broker.Broker) *driver { return b.Driver().(*driver) }

@@ -6,8 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,16 +17,12 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// maxPartitions of one topic; a partition costs some hundred bytes of memory.
-const maxPartitions = 10_000
-
 // topic is fixed once it exists, but for its retention.
 type topic struct {
 	id         uint32
 	name       string
 	partitions []*partition
 	retention  atomic.Pointer[retention]
-	keyless    atomic.Uint32 // counts the turns of keyless records
 	packing    packing
 }
 
@@ -138,90 +134,49 @@ type storedTopic struct {
 	RetentionBytes int64         `json:"retention_bytes,omitempty"`
 }
 
-// CreateTopics implements [broker.Broker].
-func (b *Broker) CreateTopics(ctx context.Context, topics ...broker.Topic) error {
-	if err := b.enter(); err != nil {
-		return err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
+// CreateTopics implements [broker.Driver].
+func (b *driver) CreateTopics(_ context.Context, topics []broker.Topic) error {
+	if err := b.failure.get(); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-
-	// All are checked before any is made; a topic may be named twice.
-	made := map[string]*topic{}
+	batch := b.db.NewBatch()
+	defer batch.Close()
 	changed := map[*topic]retention{}
+	nextID := b.nextTopicID
 	for _, want := range topics {
-		t, err := b.planTopic(want, made)
+		t := b.topics[want.Name]
+		if t == nil {
+			t = newTopic(nextID, want.Name, want.Partitions, retention{})
+			nextID++
+		}
+		if len(t.partitions) != want.Partitions {
+			return fmt.Errorf("topic %s has %d partitions and cannot have %d: %w", t.name, len(t.partitions), want.Partitions, broker.ErrTopicConflict)
+		}
+		value, err := json.Marshal(storedTopic{t.id, want.Partitions, want.Retention, want.RetentionBytes})
 		if err != nil {
-			return err
+			return fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		if err := batch.Set(topicKey(t.name), value, nil); err != nil {
+			return fmt.Errorf("topic %s: %w", t.name, err)
 		}
 		changed[t] = retention{want.Retention, want.RetentionBytes}
 	}
-	if len(topics) == 0 {
-		return nil
-	}
-	batch := b.db.NewBatch()
-	defer batch.Close()
-	for t, r := range changed {
-		value, err := json.Marshal(storedTopic{t.id, len(t.partitions), r.age, r.bytes})
-		if err != nil {
-			return fmt.Errorf("create topic %s: %w", t.name, err)
-		}
-		if err := batch.Set(topicKey(t.name), value, nil); err != nil {
-			return fmt.Errorf("create topic %s: %w", t.name, err)
-		}
-	}
 	if err := b.apply(batch, true); err != nil {
-		return fmt.Errorf("create topics: %w", err)
+		return err
 	}
 	for t, r := range changed {
 		t.retention.Store(&r)
 		b.topics[t.name] = t
-		b.nextTopicID = max(b.nextTopicID, t.id+1)
 	}
+	b.nextTopicID = nextID
 	return nil
 }
 
-// planTopic returns the existing topic, the one already planned, or a new one.
-func (b *Broker) planTopic(want broker.Topic, made map[string]*topic) (*topic, error) {
-	if err := broker.ValidName(want.Name); err != nil {
-		return nil, fmt.Errorf("create topic: %w", err)
-	}
-	n := want.Partitions
-	if n == 0 {
-		n = broker.DefaultPartitions
-	}
-	if n < 1 || n > maxPartitions {
-		return nil, fmt.Errorf("create topic %s: %d partitions, use 1 to %d", want.Name, n, maxPartitions)
-	}
-	if want.Retention < 0 || want.RetentionBytes < 0 {
-		return nil, fmt.Errorf("create topic %s: retention is negative, use 0 to keep records for ever", want.Name)
-	}
-	t := b.topics[want.Name]
-	if t == nil {
-		t = made[want.Name]
-	}
-	if t == nil {
-		t = newTopic(b.nextTopicID+uint32(len(made)), want.Name, n, retention{})
-		made[want.Name] = t
-		return t, nil
-	}
-	if len(t.partitions) != n {
-		return nil, fmt.Errorf("create topic %s with %d partitions: it has %d: %w", want.Name, n, len(t.partitions), broker.ErrTopicConflict)
-	}
-	return t, nil
-}
-
-// Topics implements [broker.Broker].
-func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
-	if err := b.enter(); err != nil {
-		return nil, err
-	}
-	defer b.life.RUnlock()
-	if err := ctx.Err(); err != nil {
+// Topics implements [broker.Driver].
+func (b *driver) Topics(context.Context) ([]broker.TopicInfo, error) {
+	if err := b.failure.get(); err != nil {
 		return nil, err
 	}
 	var infos []broker.TopicInfo
@@ -238,34 +193,37 @@ func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
 	return infos, nil
 }
 
-// allTopics is every topic, sorted by name.
-func (b *Broker) allTopics() []*topic {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	list := make([]*topic, 0, len(b.topics))
-	for _, t := range b.topics {
-		list = append(list, t)
+// Partitions implements [broker.Driver].
+func (b *driver) Partitions(_ context.Context, name string) (int, error) {
+	t, err := b.topic(name)
+	if err != nil {
+		return 0, err
 	}
-	slices.SortFunc(list, func(x, y *topic) int { return strings.Compare(x.name, y.name) })
-	return list
+	return len(t.partitions), nil
 }
 
-func (b *Broker) topic(name string) (*topic, error) {
+func (b *driver) allTopics() []*topic {
 	b.mu.RLock()
-	t := b.topics[name]
-	b.mu.RUnlock()
-	if t == nil {
-		return nil, fmt.Errorf("topic %q: %w", name, broker.ErrUnknownTopic)
+	defer b.mu.RUnlock()
+	return slices.Collect(maps.Values(b.topics))
+}
+
+// topic is the topic of that name or ErrUnknownTopic; the caller says which.
+func (b *driver) topic(name string) (*topic, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if t := b.topics[name]; t != nil {
+		return t, nil
 	}
-	return t, nil
+	return nil, broker.ErrUnknownTopic
 }
 
 // recoverTopics loads the topics and finds the ends of their partitions.
-func (b *Broker) recoverTopics() error {
+func (b *driver) recoverTopics() error {
 	err := b.scan([]byte{kindTopic}, func(key, value []byte) error {
 		name := string(key[1:])
 		var s storedTopic
-		if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > maxPartitions {
+		if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > broker.MaxPartitions {
 			return fmt.Errorf("topic %s has a damaged description: %q", name, value)
 		}
 		b.topics[name] = newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes})
@@ -285,7 +243,7 @@ func (b *Broker) recoverTopics() error {
 	return nil
 }
 
-func (b *Broker) recoverPartition(p *partition) error {
+func (b *driver) recoverPartition(p *partition) error {
 	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		return err
