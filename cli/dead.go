@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace-ml/millrace/deadletter"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -194,7 +195,7 @@ func (t *target) completeDead(cmd *cobra.Command, _ []string, _ string) ([]cobra
 	}
 	var names []cobra.Completion
 	for _, topic := range t.runningTopics(cmd.Context()) {
-		if service, is := strings.CutSuffix(topic.Name, pipeline.DeadTopic("")); is {
+		if service, is := lineage.DeadOf(topic.Name); is {
 			names = append(names, service)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 type tailOptions struct {
@@ -229,9 +230,9 @@ func recordLine(r *gateway.Record, columns int) string {
 	value := string(r.Value)
 	for _, h := range r.Headers {
 		switch h.Key {
-		case "mr-status":
+		case lineage.Status:
 			value = string(h.Value)
-		case "mr-error":
+		case lineage.Error:
 			value += ": " + string(h.Value)
 		}
 	}

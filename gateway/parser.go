@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/valyala/fastjson"
 	"go.opentelemetry.io/otel/attribute"
@@ -106,7 +105,7 @@ func (p *parser) record(value []byte) (broker.Record, error) {
 	return r, nil
 }
 
-// open takes a record out of its envelope. Headers that begin with mr- tell how
+// open takes a record out of its envelope. Headers that Millrace sets tell how
 // the record that was read came to be; they are not true of the new one.
 func (p *parser) open(b []byte) (broker.Record, error) {
 	var w Record
@@ -120,7 +119,7 @@ func (p *parser) open(b []byte) (broker.Record, error) {
 	if err != nil {
 		return broker.Record{}, err
 	}
-	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return strings.HasPrefix(h.Key, "mr-") })
+	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return lineage.Reserved(h.Key) })
 	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: headers}, nil
 }
 

@@ -24,7 +24,7 @@ import (
 func deadTagger(offset int) broker.Record {
 	return broker.Record{Topic: "tagger.dead", Key: []byte("k"), Headers: []broker.Header{
 		{Key: lineage.ID, Value: fmt.Appendf(nil, "tickets/0/%d", offset)},
-		{Key: "mr-dead-service", Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}}
+		{Key: lineage.DeadService, Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}}
 }
 
 // A dead letter that is retried gives the answer its part, whether it was given

@@ -185,8 +185,8 @@ func (m *member) index(ctx context.Context, w *window, oldest int64) error {
 			return err
 		}
 		x.next = r.Offset + 1
-		if _, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of); ok {
-			x.note(source, r.Offset, string(r.Header(HeaderStatus)) == "partial", m.g.maxIndexed)
+		if _, source, ok := lineage.SourceIn(r.Header(lineage.JoinOf), m.g.c.Of); ok {
+			x.note(source, r.Offset, string(r.Header(lineage.JoinStatus)) == lineage.JoinPartial, m.g.maxIndexed)
 		}
 	}
 	return nil
@@ -224,7 +224,7 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 	if old == nil {
 		return false, nil
 	}
-	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(headerTime)))
+	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(lineage.JoinTime)))
 	if err != nil {
 		return false, fmt.Errorf("the answer at offset %d has no time of its source: %w", old.Offset, err)
 	}
@@ -250,7 +250,7 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 	}
 	if !m.writer.mend(w, old, &answer, mended, sourced) {
 		m.g.c.Logger.Warn("an answer is not mended: it is too large with what came late",
-			"source", string(old.Header(HeaderOf)), "bytes", len(old.Value))
+			"source", string(old.Header(lineage.JoinOf)), "bytes", len(old.Value))
 		return false, nil
 	}
 	return true, nil
@@ -337,7 +337,7 @@ func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[
 		complete := w.revision(a)
 		if w.fits(old.Key, w.buf[at:]) {
 			w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-				of: old.Header(HeaderOf), at: old.Header(headerTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
+				of: old.Header(lineage.JoinOf), at: old.Header(lineage.JoinTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
 			})
 			return true
 		}
@@ -354,15 +354,11 @@ func (w *writer) revision(a *answerJSON) bool {
 			complete = false
 		}
 	}
-	status := "partial"
-	if complete {
-		status = "complete"
-	}
 	b := append(w.buf, `{"id":`...)
 	b = append(b, a.ID...)
 	b = append(b, `,"key":`...)
 	b = append(b, a.Key...)
-	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, status, a.Revision)
+	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, joined(complete), a.Revision)
 	b = append(b, a.Source...)
 	b = append(b, `,"parts":{`...)
 	for i, p := range w.g.c.Parts {

@@ -21,9 +21,6 @@ import (
 	"github.com/millrace-ml/millrace/lineage"
 )
 
-// deadService is the header of a dead letter that names the service (service.DeadService).
-const deadService = "mr-dead-service"
-
 // writer makes the gathered records of one settle.
 type writer struct {
 	g       *Gather
@@ -78,7 +75,7 @@ func (w *writer) add(win *window, j *join) bool {
 	}
 	w.brief = false
 	w.record(win, key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-		of:       lineage.AppendID(nil, &broker.Record{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}),
+		of:       lineage.PlaceOf(source).AppendTo(nil),
 		at:       source.Time.UTC().AppendFormat(nil, time.RFC3339Nano),
 		revision: 1, complete: complete, parent: w.span(source),
 	})
@@ -116,17 +113,13 @@ type answerOf struct {
 
 // record appends a result to those of the settle.
 func (w *writer) record(win *window, key, value []byte, a answerOf) {
-	status := "partial"
-	if a.complete {
-		status = "complete"
-	}
 	from := len(w.headers)
 	w.headers = append(w.headers,
-		broker.Header{Key: HeaderOf, Value: a.of},
-		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
-		broker.Header{Key: HeaderStatus, Value: []byte(status)},
-		broker.Header{Key: HeaderLow, Value: strconv.AppendInt(nil, win.low, 10)},
-		broker.Header{Key: headerTime, Value: a.at})
+		broker.Header{Key: lineage.JoinOf, Value: a.of},
+		broker.Header{Key: lineage.JoinRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
+		broker.Header{Key: lineage.JoinStatus, Value: []byte(joined(a.complete))},
+		broker.Header{Key: lineage.JoinLow, Value: strconv.AppendInt(nil, win.low, 10)},
+		broker.Header{Key: lineage.JoinTime, Value: a.at})
 	if a.parent != nil && len(a.parent) <= maxParent {
 		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: a.parent})
 	}
@@ -134,6 +127,14 @@ func (w *writer) record(win *window, key, value []byte, a answerOf) {
 		Topic: w.g.c.To, Partition: win.partition, Pinned: true,
 		Key: key, Value: value, Headers: w.headers[from:len(w.headers):len(w.headers)],
 	})
+}
+
+// joined is an answer's status.
+func joined(complete bool) string {
+	if complete {
+		return lineage.JoinComplete
+	}
+	return lineage.JoinPartial
 }
 
 // span begins the trace of this answer and returns the traceparent that it carries.
@@ -181,12 +182,9 @@ func (w *writer) prefix(b []byte, source *broker.Record, complete bool) []byte {
 	b = w.id(b, source)
 	b = append(b, `,"key":`...)
 	b = w.text(b, string(source.Key))
-	if complete {
-		b = append(b, `,"status":"complete","revision":1`...)
-	} else {
-		b = append(b, `,"status":"partial","revision":1`...)
-	}
-	return b
+	b = append(b, `,"status":"`...)
+	b = append(b, joined(complete)...)
+	return append(b, `","revision":1`...)
 }
 
 // id appends the source's own id if it has one, else its place.
@@ -203,7 +201,7 @@ func (w *writer) id(b []byte, source *broker.Record) []byte {
 			return w.text(b, id.String())
 		}
 	}
-	return appendString(b, lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String())
+	return appendString(b, lineage.PlaceOf(source).String())
 }
 
 // part appends a part as it is at the source's first answer.

@@ -155,7 +155,7 @@ func (s *schedule) check() {
 		if err != nil {
 			s.Fatal(err)
 		}
-		p, offset, ok := lineage.SourceIn(r.Header(gather.HeaderOf), "t4")
+		p, offset, ok := lineage.SourceIn(r.Header(lineage.JoinOf), "t4")
 		var now told
 		if err := json.Unmarshal(r.Value, &now); err != nil || !ok || p != r.Partition {
 			s.Fatalf("%s: %v", r.Value, err)

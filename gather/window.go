@@ -136,7 +136,7 @@ func (w *window) apply(j *join, r *broker.Record, f feed) {
 	for _, i := range f.fails {
 		if p := &j.parts[i]; p.status == missing {
 			p.status, p.values = failed, nil
-			p.err = append(append(append([]byte(nil), r.Header(deadService)...), ": "...), r.Header(lineage.Error)...)
+			p.err = append(append(append([]byte(nil), r.Header(lineage.DeadService)...), ": "...), r.Header(lineage.Error)...)
 			p.time = r.Time
 			j.waiting--
 		}

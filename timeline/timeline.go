@@ -21,9 +21,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/service"
 )
 
 // Event is a record of the timeline.
@@ -77,7 +75,7 @@ func Of(ctx context.Context, b broker.Broker, what string, since broker.Position
 	}
 	var all []Event
 	for _, t := range topics {
-		if deadletter.OfDecisions(t.Name) {
+		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
 		found, err := scan(ctx, b, t.Name, oldest, byID)
@@ -134,7 +132,7 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 	var sources []*broker.Record
 	var parser fastjson.Parser
 	for _, t := range topics {
-		if deadletter.OfDecisions(t.Name) {
+		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
 		for r, err := range broker.Records(ctx, b, t.Name, broker.AllPartitions, since, broker.Position{}) {
@@ -164,7 +162,7 @@ func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Re
 		if err != nil || r == nil || r.Offset != s.Offset {
 			return nil
 		}
-		of := r.Header(gather.HeaderOf)
+		of := r.Header(lineage.JoinOf)
 		if of == nil {
 			of = r.Header(lineage.ID)
 		}
@@ -179,7 +177,7 @@ func sourceOf(ctx context.Context, b broker.Broker, s lineage.Source) *broker.Re
 
 // isSource reports whether a record descends from no other.
 func isSource(r *broker.Record) bool {
-	return r.Header(lineage.ID) == nil && r.Header(gather.HeaderOf) == nil
+	return r.Header(lineage.ID) == nil && r.Header(lineage.JoinOf) == nil
 }
 
 func matches(r *broker.Record, what string, parser *fastjson.Parser) bool {
@@ -248,12 +246,12 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	e.Attempts, _ = strconv.Atoi(string(r.Header(lineage.Attempts)))
 	var path lineage.Path
 	var err error
-	switch of := r.Header(gather.HeaderOf); {
+	switch of := r.Header(lineage.JoinOf); {
 	case of != nil:
 		path, err = lineage.Parse(string(of))
-		e.What, e.ID = "gathered", lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
-		e.Status = string(r.Header(gather.HeaderStatus))
-		e.Revision, _ = strconv.Atoi(string(r.Header(gather.HeaderRevision)))
+		e.What, e.ID = "gathered", lineage.PlaceOf(r).String()
+		e.Status = string(r.Header(lineage.JoinStatus))
+		e.Revision, _ = strconv.Atoi(string(r.Header(lineage.JoinRevision)))
 	default:
 		path, err = lineage.Of(r)
 		e.What, e.ID = "answered", idOf(r)
@@ -269,8 +267,8 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	}
 	e.After = r.Time.Sub(source.Time).Milliseconds()
 	switch {
-	case r.Header(service.DeadService) != nil:
-		e.What, e.Service, e.Model = deadLetter, string(r.Header(service.DeadService)), string(r.Header(service.DeadModel))
+	case r.Header(lineage.DeadService) != nil:
+		e.What, e.Service, e.Model = deadLetter, string(r.Header(lineage.DeadService)), string(r.Header(lineage.DeadModel))
 	case e.What == "gathered":
 	case isSource(r):
 		e.What, e.Service = "published", ""

@@ -26,6 +26,7 @@ import (
 
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -56,9 +57,6 @@ type Progress struct {
 	Failed    int64 // results that lack a part
 	Ended     bool  // the input was read to its end
 }
-
-// header is the source record's header that tells its line.
-const header = "mr-line"
 
 // inFlight bounds the records that are published but not answered.
 const inFlight = 16384
@@ -131,6 +129,11 @@ func (r *run) work(ctx context.Context, out *output, rejects *rejects) error {
 
 func (r *run) chooseTopics() error {
 	p := r.c.App.Pipeline
+	for _, name := range append(p.Order(), p.Gathers()...) {
+		if lineage.GroupOf(p.Name, name) == lineage.BatchOf(p.Name) {
+			return fmt.Errorf("%s has the name of the batch's own consumer group: give it another one", name)
+		}
+	}
 	if r.c.Topic == "" {
 		sources := p.Sources()
 		if len(sources) != 1 {
@@ -216,7 +219,7 @@ func (r *run) publish(ctx context.Context, rejects *rejects) error {
 		}
 		records = append(records, broker.Record{
 			Topic: r.c.Topic, Key: e.Key, Value: append([]byte(nil), e.Value...),
-			Headers: []broker.Header{{Key: header, Value: strconv.AppendInt(nil, int64(e.Line), 10)}},
+			Headers: []broker.Header{{Key: lineage.Line, Value: strconv.AppendInt(nil, int64(e.Line), 10)}},
 		})
 		if len(records) == publishBatch {
 			if err := flush(); err != nil {
@@ -257,7 +260,7 @@ func (r *run) publishedLines(ctx context.Context) ([]int, error) {
 			if last == nil {
 				continue
 			}
-			if lines[p], err = strconv.Atoi(string(last.Header(header))); err != nil {
+			if lines[p], err = strconv.Atoi(string(last.Header(lineage.Line))); err != nil {
 				return nil, fmt.Errorf("topic %s holds records of another origin: use another --data-dir for a batch", r.c.Topic)
 			}
 		}
@@ -294,7 +297,7 @@ func (r *run) complete() bool {
 func (r *run) quiet(ctx context.Context) (bool, error) {
 	p := r.c.App.Pipeline
 	for _, name := range append(p.Order(), p.Gathers()...) {
-		lags, err := r.b.Lag(ctx, millrace.GroupOf(p.Name, name))
+		lags, err := r.b.Lag(ctx, lineage.GroupOf(p.Name, name))
 		if err != nil {
 			return false, err
 		}

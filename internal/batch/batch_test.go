@@ -140,6 +140,13 @@ func TestAPipelineWithoutAGatherEndsToo(t *testing.T) {
 	}
 }
 
+func TestAServiceThatIsCalledBatchIsRefused(t *testing.T) {
+	s := newSetUp(t, strings.ReplaceAll(chained, "two:", "batch:"))
+	if _, err := s.run(t.Context(), tickets(1)); err == nil || !strings.HasPrefix(err.Error(), "batch has the name") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAnEmptyInputIsAnEmptyOutput(t *testing.T) {
 	for _, graph := range []string{joined, chained} {
 		s := newSetUp(t, graph)

@@ -16,10 +16,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/internal/loop"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // mark is what a batch remembers in its own topic: what it is, at first, and
@@ -60,7 +59,7 @@ func (r *run) openOutput(ctx context.Context) (*output, error) {
 			return nil, err
 		}
 	}
-	o := &output{r: r, topic: millrace.GroupOf(r.c.App.Pipeline.Name, "batch")}
+	o := &output{r: r, topic: lineage.BatchOf(r.c.App.Pipeline.Name)}
 	if err := o.resume(ctx, what); err != nil {
 		return nil, err
 	}
@@ -224,7 +223,7 @@ func (o *output) settle(ctx context.Context, c broker.Consumer, records []broker
 		_ = o.w.WriteByte('\n')
 		o.mark.Bytes += int64(len(line)) + 1
 		o.mark.Written++
-		if string(records[i].Header(gather.HeaderStatus)) == "partial" {
+		if string(records[i].Header(lineage.JoinStatus)) == lineage.JoinPartial {
 			o.mark.Failed++
 		}
 	}
