@@ -16,10 +16,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/service"
 )
@@ -122,7 +122,7 @@ func read(r *broker.Record, decided Decisions) (Letter, service.Letter, error) {
 	}
 	out := Letter{
 		ID:      lineage.PlaceOf(r).String(),
-		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: keyText(l.Record.Key),
+		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: sanitize.Cut(string(l.Record.Key), maxKey),
 		Record: lineage.PlaceOf(&l.Record).String(),
 		Topic:  r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Model: l.Model, Attempts: l.Attempts, Error: l.Error,
@@ -135,10 +135,3 @@ func read(r *broker.Record, decided Decisions) (Letter, service.Letter, error) {
 
 // maxKey bounds the key of a listed letter, in bytes: listings are of many.
 const maxKey = 1024
-
-func keyText(key []byte) string {
-	if len(key) > maxKey {
-		return strings.ToValidUTF8(string(key[:maxKey]), "") + "…"
-	}
-	return strings.ToValidUTF8(string(key), "\uFFFD")
-}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -365,7 +366,7 @@ func (w *writer) revision(a *answerJSON) bool {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, p.Name)
+		b = jsontext.AppendString(b, p.Name)
 		b = append(b, ':')
 		if raw, there := a.Parts[p.Name]; there {
 			b = append(b, raw...)

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -68,11 +68,11 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 		broker.Header{Key: lineage.DeadService, Value: []byte(b.s.c.Name)},
 		broker.Header{Key: lineage.DeadRecord, Value: []byte(place.String())},
 		broker.Header{Key: lineage.DeadModel, Value: b.s.model},
-		broker.Header{Key: lineage.Error, Value: []byte(clip(o.err.Error()))},
+		broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
 		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
 	var panicked *PanicError
 	if errors.As(o.err, &panicked) {
-		headers = append(headers, broker.Header{Key: lineage.DeadStack, Value: []byte(clip(string(panicked.Stack)))})
+		headers = append(headers, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
 	}
 	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
 	// It was near the limit before the headers came: the place tells where the
@@ -123,10 +123,3 @@ func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(resul
 
 // maxText bounds errors and stacks in headers.
 const maxText = 4096
-
-func clip(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
-}

@@ -17,10 +17,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/valyala/fastjson"
-
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -130,7 +129,6 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 		}
 	}
 	var sources []*broker.Record
-	var parser fastjson.Parser
 	for _, t := range topics {
 		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
@@ -145,7 +143,7 @@ func find(ctx context.Context, b broker.Broker, topics []broker.TopicInfo, what 
 				}
 				continue
 			}
-			if matches(r, what, &parser) {
+			if matches(r, what) {
 				sources = append(sources, r)
 			}
 		}
@@ -180,19 +178,19 @@ func isSource(r *broker.Record) bool {
 	return r.Header(lineage.ID) == nil && r.Header(lineage.JoinOf) == nil
 }
 
-func matches(r *broker.Record, what string, parser *fastjson.Parser) bool {
+func matches(r *broker.Record, what string) bool {
 	if string(r.Key) == what || string(r.Header(lineage.SourceID)) == what {
 		return true
 	}
 	if !bytes.Contains(r.Value, []byte(what)) {
 		return false
 	}
-	v, err := parser.ParseBytes(r.Value)
-	if err != nil {
-		return false
+	id := jsontext.Field(r.Value, "id")
+	if text, is := jsontext.String(id); is {
+		return text == what
 	}
-	id := v.Get("id")
-	return id != nil && (string(id.GetStringBytes()) == what || id.Type() == fastjson.TypeNumber && id.String() == what)
+	number, is := jsontext.Number(id)
+	return is && number == what
 }
 
 func idOf(r *broker.Record) string { return string(lineage.AppendID(nil, r)) }
