@@ -74,7 +74,7 @@ func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
 	if got := strings.Join(states, " "); err != nil || got != "open dropped retried" {
 		t.Errorf("newest first they are %s, %v", got, err)
 	}
-	if answers := records(t, b, "moods"); len(answers) != 1 || string(answers[0].Value) != `{"id":1}` {
+	if answers := recordsIn(t, b, "moods"); len(answers) != 1 || string(answers[0].Value) != `{"id":1}` {
 		t.Errorf("the answers are %v", answers)
 	}
 	// Programs may ask with nothing but a URL.

@@ -34,7 +34,7 @@
 //	mr-revision      gathered records   gather           1 for the first answer to its source, 2 for the next
 //	mr-joined        gathered records   gather           complete or partial
 //	mr-low           gathered records   gather           offset of the first source of this partition that is not answered yet
-//	mr-line          source records     batch            line of the input on which the record begins, from 1
+//	mr-number        source records     batch            number of the record in the input, from 1
 //	traceparent      any record         publisher, all   W3C Trace Context
 //	id               source records     publisher        the record's own id
 //	event-time       source records     publisher        when it happened, RFC 3339; a record's time is when it was appended

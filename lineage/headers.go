@@ -26,7 +26,7 @@ const (
 	JoinStatus   = "mr-joined" // JoinComplete or JoinPartial
 	JoinLow      = "mr-low"
 
-	Line = "mr-line"
+	Number = "mr-number"
 
 	Traceparent = "traceparent"
 	SourceID    = "id"
