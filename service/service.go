@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/internal/loop"
 	"github.com/millrace-ml/millrace/model"
 )
@@ -130,7 +131,7 @@ func (s *Service) Run(ctx context.Context) error {
 // member is one consumer's life. It polls until ctx ends and works until work ends.
 func (s *Service) member(ctx, work context.Context, consumer broker.Consumer) error {
 	batch := newBatch(s)
-	pause := loop.NewPause(s.c.Backoff)
+	pause := backoff.New(s.c.Backoff, backoff.Longest)
 	for ctx.Err() == nil {
 		records, err := consumer.Poll(ctx, s.c.Batch)
 		switch {
@@ -141,7 +142,7 @@ func (s *Service) member(ctx, work context.Context, consumer broker.Consumer) er
 			return err
 		case err != nil:
 			s.c.Logger.Warn("poll failed, trying again", "error", err)
-			pause.Wait(ctx)
+			_ = pause.Wait(ctx) // the loop ends with its context
 			continue
 		}
 		pause.Reset()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // Members are the members of a group in this process.
@@ -74,7 +75,7 @@ func (m Members) one(ctx, work context.Context, body func(ctx, work context.Cont
 // error). It makes the results anew for each try; tooLarge, if not nil, is told
 // which one the broker refuses and reports whether another try can help.
 func Settle(work context.Context, c broker.Consumer, log *slog.Logger, results func() []broker.Record, tooLarge func(*broker.TooLargeError) bool) (bool, error) {
-	pause := NewPause(50 * time.Millisecond)
+	pause := backoff.New(50*time.Millisecond, backoff.Longest)
 	for {
 		err := c.Settle(work, results()...)
 		var large *broker.TooLargeError
@@ -91,7 +92,9 @@ func Settle(work context.Context, c broker.Consumer, log *slog.Logger, results f
 		case tooLarge != nil && errors.As(err, &large) && tooLarge(large):
 		default:
 			log.Warn("settle failed, trying again", "error", err)
-			pause.Wait(work)
+			if err := pause.Wait(work); err != nil {
+				return false, err
+			}
 		}
 	}
 }
