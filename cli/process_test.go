@@ -157,7 +157,7 @@ func TestAPipelineServesUntilItIsStopped(t *testing.T) {
 	}
 	golden(t, topicsGolden, must(t, "", "topics"))
 
-	// A second process does not get the data directory, and is told who has it.
+	// A second process does not get the data directory, and learns who has it.
 	second := call(t, "", "run", "desk.yaml", "--listen", "127.0.0.1:0")
 	if second.code != exitFailed || !strings.Contains(second.err, fmt.Sprintf("in use by process %d at %s", run.cmd.Process.Pid, address)) {
 		t.Errorf("a second run: exit code %d, %s", second.code, second.err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -240,5 +241,5 @@ func recordLine(r *gateway.Record, columns int) string {
 	if len(r.Key) > 0 {
 		s += string(r.Key) + "  "
 	}
-	return shorten(harmless(s+value), columns)
+	return shorten(sanitize.Terminal(s+value), columns)
 }

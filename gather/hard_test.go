@@ -29,7 +29,7 @@ func deadTagger(offset int) broker.Record {
 
 // A dead letter that is retried gives the answer its part, whether it was given
 // already or not.
-func TestARetriedDeadLetterMendsTheAnswer(t *testing.T) {
+func TestARetriedDeadLetterAmendsTheAnswer(t *testing.T) {
 	d := newDesk(t, long)
 	d.serve()
 	d.publish(ticket(`{"id":"A"}`), ticket(`{"id":"B"}`))

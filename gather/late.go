@@ -18,8 +18,8 @@ import (
 )
 
 // A part that comes after its source was answered makes a revision: the answer
-// as it stands in the output topic, with that part mended. Answers that may
-// still be mended are not kept in memory, which would have to hold an hour of
+// as it stands in the output topic, with that part amended. Answers that may
+// still be amended are not kept in memory, which would have to hold an hour of
 // them when a service is away for an hour; they are found again in the topic.
 
 // lateRecord is a part of a source that is answered already.
@@ -89,24 +89,24 @@ func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	revised := 0
 	for len(late) > 0 {
 		if err := m.index(ctx, w, late[0].offset); err != nil {
-			return revised, fmt.Errorf("look for the answers to mend: %w", err)
+			return revised, fmt.Errorf("look for the answers to amend: %w", err)
 		}
 		n := 1
 		for n < len(late) && (late[n].offset < w.index.end || late[n].offset == late[0].offset) {
 			n++
 		}
-		mended, err := m.mendAll(ctx, w, late[:n])
+		amended, err := m.amendAll(ctx, w, late[:n])
 		if err != nil {
 			return revised, err
 		}
-		revised += mended
+		revised += amended
 		late = late[n:]
 	}
 	return revised, nil
 }
 
-// mendAll writes the revisions of sources that are in the index.
-func (m *member) mendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
+// amendAll writes the revisions of sources that are in the index.
+func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
 	var groups []lateGroup
 	var answers []int64
 	for _, l := range late {
@@ -119,13 +119,13 @@ func (m *member) mendAll(ctx context.Context, w *window, late []lateRecord) (int
 	}
 	old, err := m.fetch(ctx, m.g.c.To, w.partition, answers)
 	if err != nil {
-		return 0, fmt.Errorf("read the answers to mend: %w", err)
+		return 0, fmt.Errorf("read the answers to amend: %w", err)
 	}
 	revised := 0
 	for _, g := range groups {
-		done, err := m.mend(ctx, w, old[g.answer], g.records)
+		done, err := m.amend(ctx, w, old[g.answer], g.records)
 		if err != nil {
-			return revised, fmt.Errorf("mend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
+			return revised, fmt.Errorf("amend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
 		}
 		if done {
 			revised++
@@ -219,9 +219,9 @@ type answerJSON struct {
 	Parts    map[string]json.RawMessage `json:"parts"`
 }
 
-// mend writes a revision of an answer with the late records of its source. It
+// amend writes a revision of an answer with the late records of its source. It
 // reports false when they tell nothing that the answer does not say.
-func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
+func (m *member) amend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
 	if old == nil {
 		return false, nil
 	}
@@ -233,9 +233,9 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 	if err := json.Unmarshal(old.Value, &answer); err != nil {
 		return false, fmt.Errorf("the answer at offset %d: %w", old.Offset, err)
 	}
-	mended := map[int]*part{}
+	amended := map[int]*part{}
 	for _, l := range late {
-		if mended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
+		if amended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
 			continue
 		}
 		p, err := m.latePart(ctx, w, l)
@@ -243,14 +243,14 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 			return false, err
 		}
 		if p != nil {
-			mended[l.part] = p
+			amended[l.part] = p
 		}
 	}
-	if len(mended) == 0 {
+	if len(amended) == 0 {
 		return false, nil
 	}
-	if !m.writer.mend(w, old, &answer, mended, sourced) {
-		m.g.c.Logger.Warn("an answer is not mended: it is too large with what came late",
+	if !m.writer.amend(w, old, &answer, amended, sourced) {
+		m.g.c.Logger.Warn("an answer is not amended: it is too large with what came late",
 			"source", string(old.Header(lineage.JoinOf)), "bytes", len(old.Value))
 		return false, nil
 	}
@@ -309,7 +309,7 @@ func itemOf(id []byte) []byte {
 }
 
 // worse reports whether a part of an answer says less than one with the status:
-// a missing part can be mended by anything, a failed one by a value.
+// a missing part can be amended by anything, a failed one by a value.
 func worse(old json.RawMessage, by status) bool {
 	var part struct {
 		Status string `json:"status"`
@@ -326,9 +326,9 @@ func worse(old json.RawMessage, by status) bool {
 	return false
 }
 
-// mend writes an answer with parts that came late. It reports false when that
+// amend writes an answer with parts that came late. It reports false when that
 // is too large even without their values.
-func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
+func (w *writer) amend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
 	at := len(w.buf)
 	a.Revision++
 	for _, limit := range []int{w.g.c.MaxRecordBytes / 8, 0} {
@@ -347,7 +347,7 @@ func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[
 	return false
 }
 
-// revision appends a mended answer and reports whether it is complete.
+// revision appends a amended answer and reports whether it is complete.
 func (w *writer) revision(a *answerJSON) bool {
 	complete := true
 	for _, p := range w.g.c.Parts {

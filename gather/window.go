@@ -31,7 +31,7 @@ type window struct {
 
 	late   []lateRecord         // about sources that are answered already
 	closed answered             // which parts the answers lately given hold
-	index  lateIndex            // where the answers stand that may still be mended
+	index  lateIndex            // where the answers stand that may still be amended
 	read   map[string]time.Time // by topic: all that was appended before was taken in
 }
 

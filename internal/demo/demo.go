@@ -7,7 +7,7 @@
 // The one idea: the demo is a user of Millrace like any other. It publishes to
 // the pipeline's source, reads the gather's topic and asks how the services
 // are; nothing is acted out. Who shows it (package cli) asks for its [State] as
-// often as it likes, or is told each answer.
+// often as it likes, or is called with each answer.
 package demo
 
 import (

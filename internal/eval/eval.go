@@ -62,7 +62,7 @@ type Config struct {
 
 	// Speed is about how long to measure the speed, 0 not at all.
 	Speed time.Duration
-	// Progress is told what is being done; nil is nobody.
+	// Progress is called with what is being done; nil is nobody.
 	Progress func(stage string)
 }
 

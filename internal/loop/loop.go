@@ -24,7 +24,7 @@ type Members struct {
 	Start  broker.Position
 	Topics []string
 	Count  int
-	Grace  time.Duration // for running batches once told to stop
+	Grace  time.Duration // for running batches once they are to stop
 	Logger *slog.Logger
 }
 
@@ -72,8 +72,8 @@ func (m Members) one(ctx, work context.Context, body func(ctx, work context.Cont
 
 // Settle settles results with the consumer until it took place, the batch
 // belongs to another member (false), or work ends or the broker is closed (an
-// error). It makes the results anew for each try; tooLarge, if not nil, is told
-// which one the broker refuses and reports whether another try can help.
+// error). It makes the results anew for each try; tooLarge, if not nil, is called
+// with the one that the broker refuses and reports whether another try can help.
 func Settle(work context.Context, c broker.Consumer, log *slog.Logger, results func() []broker.Record, tooLarge func(*broker.TooLargeError) bool) (bool, error) {
 	pause := backoff.New(50*time.Millisecond, backoff.Longest)
 	for {
