@@ -36,7 +36,7 @@ func newMetrics() *metrics {
 		dead:      counter("dead_letters_total", "Items out of tries."),
 		retries:   counter("retries_total", "Model calls beyond a batch's first."),
 		answers:   counter("gathered_total", "Sources answered, by status: complete or partial.", "status"),
-		revisions: counter("revisions_total", "Answers mended by a part that came late."),
+		revisions: counter("revisions_total", "Answers amended by a part that came late."),
 		stray:     counter("stray_total", "Records in a gathered topic that descend from no source of the gather."),
 		lag:       gauge("lag_records", "Records that the service has not taken yet."),
 		open:      gauge("open_joins", "Sources that wait for parts."),

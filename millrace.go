@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/model/builtin"
 	"github.com/millrace-ml/millrace/pipeline"
@@ -81,9 +82,6 @@ type unit struct {
 	mu   sync.Mutex
 	stat counters
 }
-
-// GroupOf is the consumer group of a service or gather.
-func GroupOf(pipeline, name string) string { return pipeline + "." + name }
 
 // New loads the models and creates the topics.
 func New(ctx context.Context, c Config) (*App, error) {
@@ -164,10 +162,10 @@ func (c *Config) service(name string) (service.Config, error) {
 	}
 	return service.Config{
 		Name:        name,
-		Group:       GroupOf(p.Name, name),
+		Group:       lineage.GroupOf(p.Name, name),
 		From:        s.From,
 		To:          s.To,
-		Dead:        pipeline.DeadTopic(name),
+		Dead:        lineage.DeadTopic(name),
 		Model:       m,
 		Batch:       broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.MaxBytes), Wait: s.Batch.Wait.Std()},
 		Concurrency: s.Consumers,
@@ -191,7 +189,7 @@ func (a *App) addGather(name string) error {
 	if a.c.NoDeadline {
 		deadline = 0
 	}
-	u := &unit{group: GroupOf(p.Name, name), Status: Status{Name: name, Gather: true, From: g.From, To: g.To}}
+	u := &unit{group: lineage.GroupOf(p.Name, name), Status: Status{Name: name, Gather: true, From: g.From, To: g.To}}
 	config := gather.Config{
 		Name:     name,
 		Group:    u.group,
@@ -225,7 +223,7 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 		var upstream []string
 		for _, service := range part.Via {
 			if service != part.Service {
-				upstream = append(upstream, pipeline.DeadTopic(service))
+				upstream = append(upstream, lineage.DeadTopic(service))
 			}
 		}
 		parts = append(parts, gather.Part{Name: part.Service, Topic: part.Topic, Upstream: upstream})

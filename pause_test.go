@@ -11,7 +11,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-func TestAPausedServiceIsDoneWithoutAndMendsItsAnswersWhenItGoesOn(t *testing.T) {
+func TestAPausedServiceIsDoneWithoutAndAmendsItsAnswersWhenItGoesOn(t *testing.T) {
 	b := open(t, vfs.NewMem())
 	a, stop := start(t, Config{Pipeline: load(t, strings.Replace(graph, "deadline: 1m", "deadline: 300ms", 1)), Broker: b})
 	publish := func() {
@@ -47,14 +47,14 @@ func TestAPausedServiceIsDoneWithoutAndMendsItsAnswersWhenItGoesOn(t *testing.T)
 	if err := a.Resume("sentiment"); err != nil {
 		t.Fatal(err)
 	}
-	mended := 0
+	amended := 0
 	for _, answer := range answers(t, b, "desk", 3) {
 		if answer.Revision == 2 && answer.Status == "complete" && answer.Parts["sentiment"].Status == "late" {
-			mended++
+			amended++
 		}
 	}
-	if mended != 1 {
-		t.Errorf("%d answers are mended, want 1", mended)
+	if amended != 1 {
+		t.Errorf("%d answers are amended, want 1", amended)
 	}
 	stop()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/internal/batch"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 type batchOptions struct {
@@ -33,7 +34,7 @@ func newBatchCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "batch PIPELINE",
 		Short: "Run a pipeline over a file",
-		Long: `Batch runs a pipeline over a finite file of JSON lines or CSV and ends when every
+		Long: `Batch runs a pipeline over a finite file of JSON, CSV or TSV and ends when every
 record is answered: one JSON line for each, in the order in which they are done.
 There is no deadline: every record waits for all its parts.
 
@@ -52,8 +53,8 @@ same command is given again.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.input, "input", "i", "-", "read this file; - reads standard input")
 	f.StringVarP(&o.output, "output", "o", "-", "write this file; - writes to standard output")
-	choose(cmd, &o.format, false, "format", "the input's format (default: by its name or first bytes)", "jsonl", "csv", "tsv")
-	f.StringVar(&o.key, "key", "", "records with the same value of this field are answered in order (default: key, or else id)")
+	choose(cmd, &o.format, false, "format", "the input's format (default: by its name or first bytes)", "jsonl", "json", "csv", "tsv")
+	f.StringVar(&o.key, "key", "", "records with the same value of this field, text or a number, are answered in order (default: key, or else id)")
 	f.StringVar(&o.topic, "topic", "", "publish to this topic (default: the pipeline's only source)")
 	f.StringVar(&o.result, "result", "", "write out this topic (default: that of the only gather)")
 	f.StringVar(&o.dataDir, "data-dir", "", "keep topics in this directory, so that an interrupted batch can go on (default: a temporary one)")
@@ -96,7 +97,7 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 	begun := time.Now()
 	done, err := batch.Run(ctx, batch.Config{
 		App:   millrace.Config{Pipeline: p, Broker: b, Only: o.only, Tracer: tracer, Logger: log},
-		Input: in, Name: o.input, Format: batch.Format(o.format.value), Key: o.key,
+		Input: in, Name: o.input, Format: records.Format(o.format.value), Key: o.key,
 		Topic: o.topic, Result: o.result,
 		Output: o.output, Stdout: c.out, Rejected: batch.RejectedPath(o.output),
 		Progress: show.update,

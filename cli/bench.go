@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	supportdesk "github.com/millrace-ml/millrace/examples/support-desk"
-	"github.com/millrace-ml/millrace/internal/batch"
 	"github.com/millrace-ml/millrace/internal/bench"
+	"github.com/millrace-ml/millrace/internal/records"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -174,7 +174,7 @@ func (c *console) prepare(r *benchRun) (err error) {
 		defer f.Close()
 		in = f
 	}
-	r.tickets, err = batch.Values(in, r.input)
+	r.tickets, err = records.Values(in, records.Options{Name: r.input})
 	return err
 }
 

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/internal/transfer"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -151,14 +151,14 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 		return config
 	}
 	// A batch keeps its own place in a topic and a group of this name.
-	batch := millrace.GroupOf(p.Name, "batch")
+	batch := lineage.BatchOf(p.Name)
 	config.Topics = append(p.AllTopics(), broker.Topic{Name: batch})
 	config.Groups = []string{batch}
 	for _, service := range p.Order() {
-		config.Topics = append(config.Topics, broker.Topic{Name: pipeline.DecisionsTopic(service)})
+		config.Topics = append(config.Topics, broker.Topic{Name: lineage.DecisionsTopic(service)})
 	}
 	for _, name := range append(p.Order(), p.Gathers()...) {
-		config.Groups = append(config.Groups, millrace.GroupOf(p.Name, name))
+		config.Groups = append(config.Groups, lineage.GroupOf(p.Name, name))
 	}
 	for _, g := range p.Gather {
 		config.Joins = append(config.Joins, transfer.Join{Of: g.Of, To: g.To})

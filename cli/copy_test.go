@@ -32,11 +32,11 @@ func TestAPipelineGoesOnWhereItWasAfterItsTopicsAreCopied(t *testing.T) {
 	}
 	must(t, "four\n", "publish", "-p", "desk.yaml", "tickets", "--text")
 
-	told := call(t, "", "copy", "--from", "desk.yaml", "--to", "other")
-	if told.code != exitOK || told.err != "nothing was copied: give --yes to do it\n" {
-		t.Errorf("exit code %d, %s", told.code, told.err)
+	announced := call(t, "", "copy", "--from", "desk.yaml", "--to", "other")
+	if announced.code != exitOK || announced.err != "nothing was copied: give --yes to do it\n" {
+		t.Errorf("exit code %d, %s", announced.code, announced.err)
 	}
-	golden(t, tellGolden, told.out)
+	golden(t, tellGolden, announced.out)
 	if _, err := os.Stat("other"); !os.IsNotExist(err) {
 		t.Error("telling made the data directory")
 	}

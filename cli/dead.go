@@ -14,6 +14,8 @@ import (
 
 	"github.com/millrace-ml/millrace/deadletter"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/sanitize"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -24,7 +26,7 @@ func newDeadCommand(c *console) *cobra.Command {
 		Long: `A dead letter is a record that a service's model failed on, however often it was
 tried, with the error. The letters of a service stand in the topic SERVICE.dead.
 
-When what was wrong is mended, retry has the model answer them; what is not worth
+When what was wrong is fixed, retry has the model answer them; what is not worth
 it can be dropped. Each letter is retried or dropped once, whatever happens to the
 command and however often it is given.`,
 		Example: `  millrace dead list -p pipeline.yaml
@@ -85,8 +87,8 @@ func (c *console) printLetters(list deadletter.Listing) error {
 	} else {
 		letters := newTable("LETTER", "FAILED", "KEY", "RECORD", ">ATTEMPTS", "STATE", "ERROR")
 		for _, l := range list.Letters {
-			letters.add(harmless(l.ID), l.Time.Local().Format(time.DateTime), shorten(harmless(l.Key), 24), harmless(l.Record),
-				number(l.Attempts), string(l.State), shorten(harmless(l.Error), 100))
+			letters.add(sanitize.Terminal(l.ID), l.Time.Local().Format(time.DateTime), shorten(sanitize.Terminal(l.Key), 24), sanitize.Terminal(l.Record),
+				number(l.Attempts), string(l.State), shorten(sanitize.Terminal(l.Error), 100))
 		}
 		if err := letters.print(c.out); err != nil {
 			return err
@@ -129,7 +131,7 @@ func (c *console) printLetter(l gateway.DeadLetter) error {
 		return c.printJSON(l)
 	}
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(c.out, "%-10s %s\n", name, harmless(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(c.out, "%-10s %s\n", name, sanitize.Terminal(fmt.Sprintf(format, args...)))
 	}
 	line("letter", "%s", l.ID)
 	state := string(l.State)
@@ -178,11 +180,11 @@ func printValue(w io.Writer, r *gateway.Record) error {
 	return err
 }
 
-// block is a text of several lines, indented and harmless.
+// block is a text of several lines, indented and sanitized.
 func block(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		b.WriteString("  " + harmless(strings.TrimRight(line, "\r\n")) + "\n")
+		b.WriteString("  " + sanitize.Terminal(strings.TrimRight(line, "\r\n")) + "\n")
 	}
 	return b.String()
 }
@@ -194,7 +196,7 @@ func (t *target) completeDead(cmd *cobra.Command, _ []string, _ string) ([]cobra
 	}
 	var names []cobra.Completion
 	for _, topic := range t.runningTopics(cmd.Context()) {
-		if service, is := strings.CutSuffix(topic.Name, pipeline.DeadTopic("")); is {
+		if service, is := lineage.DeadOf(topic.Name); is {
 			names = append(names, service)
 		}
 	}

@@ -34,12 +34,12 @@ are named, on all open ones of a service, or with --all on all there are. It fir
 tells which it would take; with --yes it does it.
 
 An answer goes to the service's topic, as it would have at first: services that
-read the topic take it from there, and gathers mend the answers that lack it. A
+read the topic take it from there, and gathers amend the answers that lack it. A
 letter whose model fails again is done with, too; there is another one then, with
 the new error. Letters that come meanwhile wait for the next time.
 
 The models are those of the process that has the data directory, which has to be
-started again after its pipeline file was mended; otherwise they are those of the
+started again after its pipeline file was fixed; otherwise they are those of the
 pipeline file that -p names.` + helpTarget,
 		Example: `  millrace dead retry sentiment -p pipeline.yaml
   millrace dead retry sentiment.dead/3/17 sentiment.dead/4/2 --yes

@@ -25,7 +25,7 @@ func answerLine(a demo.Answer) string {
 		status = "partial"
 	}
 	if a.Revision > 1 {
-		status = "mended"
+		status = "amended"
 	}
 	add(10, a.ID)
 	add(20, status)
@@ -72,8 +72,8 @@ func printSummary(w io.Writer, s demo.State) error {
 	answered := s.Complete + s.Partial
 	fmt.Fprintf(w, "\n%d of %s answered in %s: %d complete, %d partial", answered, plural(int(s.Written), "message"),
 		s.Elapsed.Round(time.Second/10), s.Complete, s.Partial)
-	if s.Mended > 0 {
-		fmt.Fprintf(w, "; %d mended by parts that came late", s.Mended)
+	if s.Amended > 0 {
+		fmt.Fprintf(w, "; %d amended by parts that came late", s.Amended)
 	}
 	fmt.Fprintln(w)
 	if answered > 0 {

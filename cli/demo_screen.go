@@ -21,7 +21,7 @@ const (
 	// demoBurst is how many messages a burst has: enough to be seen before they are
 	// answered.
 	demoBurst = 2000
-	// newsStays is how long what somebody just did is told of.
+	// newsStays is how long what somebody just did is announced.
 	newsStays = 8 * time.Second
 )
 

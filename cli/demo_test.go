@@ -29,7 +29,7 @@ func busyDesk() demo.State {
 	}
 	s := demo.State{
 		Elapsed: 83 * time.Second, Rate: 2, Samples: 324, Deadline: 5 * time.Second,
-		Counts: demo.Counts{Written: 2117, Complete: 1210, Partial: 9, Mended: 4}, Open: 898,
+		Counts: demo.Counts{Written: 2117, Complete: 1210, Partial: 9, Amended: 4}, Open: 898,
 		Services: []demo.Service{
 			service("sentiment", "tickets", "sentiments", 1054.3, 0, 182, 79*ms),
 			service("tagger", "tickets", "tags", 271, 898, 128.4, 515*ms),
@@ -175,7 +175,7 @@ func TestWithoutATerminalTheDemoPrintsALineAnAnswerAndASummary(t *testing.T) {
 	if !ok {
 		t.Fatalf("there is no summary:\n%s", got.out)
 	}
-	answer := regexp.MustCompile(`^T-\d+ +(complete|partial|mended) .+ "`)
+	answer := regexp.MustCompile(`^T-\d+ +(complete|partial|amended) .+ "`)
 	seen := map[string]bool{}
 	for line := range strings.Lines(answers) {
 		if !answer.MatchString(line) {

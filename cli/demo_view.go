@@ -80,10 +80,10 @@ func (v demoView) sentence() screen.Line {
 		text = fmt.Sprintf("%d services are stopped. Answers go without their parts after %v.", len(paused), v.Deadline)
 	case v.news.what == serviceBack && behind:
 		text = v.news.service + " is back and catches up on what waited for it."
-	case v.news.what == serviceBack && v.Mended == 0:
+	case v.news.what == serviceBack && v.Amended == 0:
 		text = v.news.service + " is back."
 	case v.news.what == serviceBack:
-		text = v.news.service + " is back. Its late parts have mended the answers that went without."
+		text = v.news.service + " is back. Its late parts have amended the answers that went without."
 	case v.news.what == burstSent:
 		text = fmt.Sprintf("%d messages at once: queues (lag) grow, batches fill, all are answered.", demoBurst)
 	case v.Held:
@@ -197,8 +197,8 @@ func (v demoView) joined() screen.Line {
 	if v.Partial > 0 {
 		l.Add(screen.Faint, " · ").Add(screen.Yellow, fmt.Sprint(v.Partial)).Add(screen.Faint, " partial")
 	}
-	if v.Mended > 0 {
-		l.Add(screen.Faint, " · ").Add(screen.Plain, fmt.Sprint(v.Mended)).Add(screen.Faint, " mended")
+	if v.Amended > 0 {
+		l.Add(screen.Faint, " · ").Add(screen.Plain, fmt.Sprint(v.Amended)).Add(screen.Faint, " amended")
 	}
 	if v.Open > 0 {
 		l.Add(screen.Faint, " · ").Add(screen.Plain, fmt.Sprint(v.Open)).Add(screen.Faint, " waiting")
@@ -296,7 +296,7 @@ func outcome(a demo.Answer) string {
 	case !a.Complete:
 		return "partial"
 	case a.Revision > 1:
-		return "mended"
+		return "amended"
 	}
 	return latency(a.Latency)
 }

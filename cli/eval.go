@@ -10,8 +10,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
-	"github.com/millrace-ml/millrace/internal/batch"
 	"github.com/millrace-ml/millrace/internal/eval"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 // everyModel is the argument of eval that stands for all models.
@@ -55,7 +55,7 @@ the public data sets in the folder that --data names.`,
 		ValidArgsFunction: cobra.FixedCompletions(append(names, everyModel), cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
-			o.Format = batch.Format(o.format.value)
+			o.Format = records.Format(o.format.value)
 			if o.Model == everyModel {
 				return c.evalAll(cmd.Context(), o)
 			}
@@ -85,7 +85,7 @@ the public data sets in the folder that --data names.`,
 func addDataFlags(cmd *cobra.Command, o *eval.Config, format *choice) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Data, "data", "d", nil, "labelled data; may be given several times")
-	choose(cmd, format, false, "format", "the data's format (default: by its name or first bytes)", "jsonl", "csv", "tsv")
+	choose(cmd, format, false, "format", "the data's format (default: by its name or first bytes)", "jsonl", "json", "csv", "tsv")
 	f.StringVar(&o.Text, "text", "", "column of the text (default: by the usual names)")
 	f.StringVar(&o.Label, "label", "", "column of the label (default: by the usual names)")
 	f.StringArrayVar(&o.Also, "also", nil, "more data to learn from, never measured on; may be given several times")

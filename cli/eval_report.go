@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/internal/eval"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 )
 
 // counted is "1,603 texts".
@@ -65,7 +66,7 @@ func (c *console) printClasses(r *eval.Report) error {
 	fmt.Fprintln(c.out)
 	t := newTable("label", ">precision", ">recall", ">F1", ">support")
 	for _, class := range r.Classes {
-		t.add(harmless(class.Label), score(class.Precision), score(class.Recall), score(class.F1), whole(class.Support))
+		t.add(sanitize.Terminal(class.Label), score(class.Precision), score(class.Recall), score(class.F1), whole(class.Support))
 	}
 	return t.print(c.out)
 }
@@ -73,11 +74,11 @@ func (c *console) printClasses(r *eval.Report) error {
 func (c *console) printConfusion(m *eval.Confusion) error {
 	titles := []string{"truth \\ answer"}
 	for _, label := range m.Labels {
-		titles = append(titles, ">"+harmless(label))
+		titles = append(titles, ">"+sanitize.Terminal(label))
 	}
 	t := newTable(titles...)
 	for i, row := range m.Counts {
-		cells := []string{harmless(m.Labels[i])}
+		cells := []string{sanitize.Terminal(m.Labels[i])}
 		for _, n := range row {
 			cells = append(cells, fmt.Sprint(n))
 		}

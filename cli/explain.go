@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/timeline"
 )
 
@@ -54,10 +55,10 @@ func (c *console) explain(ctx context.Context, conn *connection, record, since s
 	list := newTable("AFTER", "WHAT", "TOPIC", ">PARTITION", ">OFFSET", "SERVICE", "MODEL", ">ATTEMPTS", ">BATCH", "NOTE")
 	for i, e := range events {
 		if i == 0 || events[i-1].Source != e.Source {
-			list.add(e.Time.Local().Format("2006-01-02 15:04:05.000"), harmless(e.Source))
+			list.add(e.Time.Local().Format("2006-01-02 15:04:05.000"), sanitize.Terminal(e.Source))
 		}
-		list.add(fmt.Sprintf("+%d ms", e.After), e.What, harmless(e.Topic), fmt.Sprint(e.Partition), fmt.Sprint(e.Offset),
-			harmless(e.Service), harmless(e.Model), number(e.Attempts), number(e.Batch), harmless(note(e)))
+		list.add(fmt.Sprintf("+%d ms", e.After), e.What, sanitize.Terminal(e.Topic), fmt.Sprint(e.Partition), fmt.Sprint(e.Offset),
+			sanitize.Terminal(e.Service), sanitize.Terminal(e.Model), number(e.Attempts), number(e.Batch), sanitize.Terminal(note(e)))
 	}
 	return list.print(c.out)
 }

@@ -45,7 +45,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// dataDirOf is where a pipeline keeps its topics unless it is told otherwise.
+// dataDirOf is where a pipeline keeps its topics unless a flag says otherwise.
 func dataDirOf(p *pipeline.Pipeline) string { return filepath.Join(dataParent, p.Name) }
 
 // dataParent is the folder of data directories, in the working directory.

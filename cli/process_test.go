@@ -157,7 +157,7 @@ func TestAPipelineServesUntilItIsStopped(t *testing.T) {
 	}
 	golden(t, topicsGolden, must(t, "", "topics"))
 
-	// A second process does not get the data directory, and is told who has it.
+	// A second process does not get the data directory, and learns who has it.
 	second := call(t, "", "run", "desk.yaml", "--listen", "127.0.0.1:0")
 	if second.code != exitFailed || !strings.Contains(second.err, fmt.Sprintf("in use by process %d at %s", run.cmd.Process.Pid, address)) {
 		t.Errorf("a second run: exit code %d, %s", second.code, second.err)
@@ -254,7 +254,7 @@ gather:
 
 	for name, c := range map[string]struct{ in, want string }{
 		"invalid UTF-8":        {"{\"text\":\"a\xffb\"}", "line 1: invalid UTF-8 at byte 10"},
-		"deeply nested":        {strings.Repeat("[", 1000000), "exceeded max depth"},
+		"deeply nested":        {strings.Repeat("[", 1000000), "line 1: record 1 has no end: more than 128 arrays and objects in each other at byte 128"},
 		"nested too deep":      {`{"text":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}", "line 1: more than 128 arrays and objects in each other at byte 135"},
 		"larger than the most": {`{"text":"` + strings.Repeat("x", 8<<20) + `"}`, "line 1 has more than 8388608 bytes, the limit of a record"},
 		"not JSON":             {"hello\n", "line 1: not JSON: invalid character 'h' looking for beginning of value at byte 0"},

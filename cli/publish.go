@@ -13,11 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 type publishOptions struct {
 	target
 	key       string
+	format    choice
 	text      bool
 	enveloped bool
 }
@@ -28,8 +30,9 @@ func newPublishCommand(c *console) *cobra.Command {
 		Use:   "publish TOPIC [FILE]",
 		Short: "Publish records from a file or standard input",
 		Long: `Publish sends records to a topic: JSON values, one a line (JSONL, NDJSON), or an
-array of them, or with --text plain lines, each as {"text": …}. Without a file,
-or with -, it reads standard input and sends each line as it comes.
+array of them; the rows of a CSV or TSV file, each as an object; or with --text
+plain lines, each as {"text": …}. Without a file, or with -, it reads standard
+input and sends each line as it comes.
 
 Records whose --key field is equal stay in order; without --key there is no
 order between records.` + helpTarget,
@@ -47,7 +50,8 @@ order between records.` + helpTarget,
 	o.flags(cmd)
 	cmd.ValidArgsFunction = o.completeTopics(true)
 	f := cmd.Flags()
-	f.StringVar(&o.key, "key", "", "take each record's key from this field")
+	f.StringVar(&o.key, "key", "", "take each record's key from this field, which is text or a number")
+	choose(cmd, &o.format, false, "format", "the input's format (default: by its name, or JSON)", "jsonl", "json", "csv", "tsv")
 	f.BoolVar(&o.text, "text", false, `publish each line of text as {"text": line}`)
 	f.BoolVar(&o.enveloped, "envelope", false, `take each JSON value as {"key", "headers", "value"}, as tail prints it`)
 	complete(cmd, "key", cobra.NoFileCompletions)
@@ -55,8 +59,12 @@ order between records.` + helpTarget,
 }
 
 func (c *console) publish(ctx context.Context, o publishOptions, topic, file string) error {
-	if o.text && (o.enveloped || o.key != "") {
-		return usage("", "--text takes lines without fields: leave out --key and --envelope")
+	if o.text && (o.enveloped || o.key != "" || o.format.value != "") {
+		return usage("", "--text takes lines without fields: leave out --key, --format and --envelope")
+	}
+	format := records.Format(o.format.value)
+	if o.text {
+		format = records.Text
 	}
 	in, name, err := c.input(file)
 	if err != nil {
@@ -65,14 +73,14 @@ func (c *console) publish(ctx context.Context, o publishOptions, topic, file str
 	defer in.Close()
 	// The first line comes before the data directory is opened, so that a command
 	// that prints from there into this one is not locked out by it.
-	records, err := asLines(in, o.text)
+	lines, err := asLines(in, records.Options{Name: file, Format: format, Else: records.JSONL})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	var n int
 	err = c.use(ctx, o.target, true, func(conn *connection) error {
 		progress := c.publishing()
-		n, err = conn.Publish(ctx, topic, records, gateway.PublishOptions{Key: o.key, Enveloped: o.enveloped, Progress: progress.show})
+		n, err = conn.Publish(ctx, topic, lines, gateway.PublishOptions{Key: o.key, Enveloped: o.enveloped, Progress: progress.show})
 		progress.end()
 		return c.publishFault(err, name, n)
 	})

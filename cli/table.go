@@ -5,7 +5,6 @@ package cli
 import (
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/mattn/go-runewidth"
 )
@@ -52,19 +51,6 @@ func (t *table) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// harmless is a text that cannot steer a terminal.
-func harmless(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		return '·'
-	}, s)
 }
 
 // shorten cuts a text to a terminal's width; 0 is any.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/sanitize"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 type tailOptions struct {
@@ -229,9 +231,9 @@ func recordLine(r *gateway.Record, columns int) string {
 	value := string(r.Value)
 	for _, h := range r.Headers {
 		switch h.Key {
-		case "mr-status":
+		case lineage.Status:
 			value = string(h.Value)
-		case "mr-error":
+		case lineage.Error:
 			value += ": " + string(h.Value)
 		}
 	}
@@ -239,5 +241,5 @@ func recordLine(r *gateway.Record, columns int) string {
 	if len(r.Key) > 0 {
 		s += string(r.Key) + "  "
 	}
-	return shorten(harmless(s+value), columns)
+	return shorten(sanitize.Terminal(s+value), columns)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace-ml/millrace/internal/batch"
 	"github.com/millrace-ml/millrace/internal/eval"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 type trainOptions struct {
@@ -48,7 +48,7 @@ keywords learns nothing; nearest learns when it starts, from its option examples
 		ValidArgsFunction: cobra.FixedCompletions(eval.Learners(), cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
-			o.Format = batch.Format(o.format.value)
+			o.Format = records.Format(o.format.value)
 			return c.train(cmd.Context(), o)
 		},
 	}

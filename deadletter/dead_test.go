@@ -376,7 +376,7 @@ func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 	}
 	d.fail("small")
 	gone := broker.Record{Topic: "mood.dead", Key: []byte("gone"), Headers: []broker.Header{
-		{Key: service.DeadService, Value: []byte("mood")}, {Key: service.DeadRecord, Value: []byte("in/0/999")}, {Key: service.DeadCut, Value: []byte("7")}}}
+		{Key: lineage.DeadService, Value: []byte("mood")}, {Key: lineage.DeadRecord, Value: []byte("in/0/999")}, {Key: lineage.DeadCut, Value: []byte("7")}}}
 	if _, err := d.Publish(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}

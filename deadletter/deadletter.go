@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dead looks after dead letters: it lists them, tries them again, drops
-// them.
+// Package deadletter looks after dead letters: it lists them, tries them again,
+// drops them.
 //
 // The one idea: a letter is never changed or moved. What was decided about it is
 // a record in a topic beside its own, and that record is settled together with
@@ -16,12 +16,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/service"
 )
 
@@ -30,9 +29,9 @@ type State string
 
 // The states of a letter.
 const (
-	Open    State = "open"    // nothing was decided yet
-	Retried State = "retried" // it was tried again: there is an answer now, or another letter
-	Dropped State = "dropped" // it is to be left as it is
+	Open    State = "open"                  // nothing was decided yet
+	Retried State = lineage.DecisionRetried // it was tried again: there is an answer now, or another letter
+	Dropped State = lineage.DecisionDropped // it is to be left as it is
 )
 
 // Letter is a dead letter with its state.
@@ -75,8 +74,8 @@ func (o *Store) services(ctx context.Context, asked []string) ([]string, error) 
 	}
 	var known []string
 	for _, t := range topics {
-		service, is := strings.CutSuffix(t.Name, pipeline.DeadTopic(""))
-		if is && service != "" && (o.Services == nil || slices.Contains(o.Services, service)) {
+		service, is := lineage.DeadOf(t.Name)
+		if is && (o.Services == nil || slices.Contains(o.Services, service)) {
 			known = append(known, service)
 		}
 	}
@@ -108,8 +107,8 @@ type place struct {
 // parseID reads a letter's id.
 func parseID(id string) (place, error) {
 	p, err := lineage.Parse(id)
-	service, is := strings.CutSuffix(p.Source.Topic, pipeline.DeadTopic(""))
-	if err != nil || p.Steps != "" || !is || service == "" {
+	service, is := lineage.DeadOf(p.Source.Topic)
+	if err != nil || p.Steps != "" || !is {
 		return place{}, &UnknownError{What: "dead letter", Name: id}
 	}
 	return place{service, p.Source}, nil
@@ -122,9 +121,9 @@ func read(r *broker.Record, decided Decisions) (Letter, service.Letter, error) {
 		return Letter{}, service.Letter{}, err
 	}
 	out := Letter{
-		ID:      sourceOf(r).String(),
-		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: keyText(l.Record.Key),
-		Record: sourceOf(&l.Record).String(),
+		ID:      lineage.PlaceOf(r).String(),
+		Service: l.Service, State: Open, Time: r.Time.UTC(), Key: sanitize.Cut(string(l.Record.Key), maxKey),
+		Record: lineage.PlaceOf(&l.Record).String(),
 		Topic:  r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Model: l.Model, Attempts: l.Attempts, Error: l.Error,
 	}
@@ -134,17 +133,5 @@ func read(r *broker.Record, decided Decisions) (Letter, service.Letter, error) {
 	return out, l, nil
 }
 
-// sourceOf is where a record stands.
-func sourceOf(r *broker.Record) lineage.Source {
-	return lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-}
-
 // maxKey bounds the key of a listed letter, in bytes: listings are of many.
 const maxKey = 1024
-
-func keyText(key []byte) string {
-	if len(key) > maxKey {
-		return strings.ToValidUTF8(string(key[:maxKey]), "") + "…"
-	}
-	return strings.ToValidUTF8(string(key), "\uFFFD")
-}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/service"
 )
 
@@ -69,8 +69,8 @@ type decider struct {
 }
 
 func (d *decider) run(ctx context.Context) (err error) {
-	topic := pipeline.DecisionsTopic(d.service)
-	if d.ends, err = d.o.ends(ctx, pipeline.DeadTopic(d.service)); err != nil {
+	topic := lineage.DecisionsTopic(d.service)
+	if d.ends, err = d.o.ends(ctx, lineage.DeadTopic(d.service)); err != nil {
 		return err
 	}
 	if any, err := d.any(ctx); err != nil || !any {
@@ -241,8 +241,8 @@ func (d *decider) settle(ctx context.Context, c *broker.Consumer, now *chunk) er
 
 func (d *decider) record(value []byte) broker.Record {
 	return broker.Record{
-		Topic: pipeline.DecisionsTopic(d.service), Pinned: true, Value: value,
-		Headers: []broker.Header{{Key: HeaderDecision, Value: []byte(d.what)}},
+		Topic: lineage.DecisionsTopic(d.service), Pinned: true, Value: value,
+		Headers: []broker.Header{{Key: lineage.Decision, Value: []byte(d.what)}},
 	}
 }
 

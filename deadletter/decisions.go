@@ -9,27 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/lineage"
 )
-
-// HeaderDecision is on every record of a topic of decisions: a [State].
-const HeaderDecision = "mr-decision"
-
-// OfDecisions reports whether a topic holds decisions on dead letters.
-func OfDecisions(topic string) bool {
-	_, is := DecidesOn(topic)
-	return is
-}
-
-// DecidesOn is the topic of the dead letters that a topic of decisions is about.
-func DecidesOn(topic string) (letters string, is bool) {
-	service, is := strings.CutSuffix(topic, pipeline.DecisionsTopic(""))
-	return pipeline.DeadTopic(service), is
-}
 
 // run is some letters of a partition that stand in a row.
 type run struct {
@@ -79,7 +63,7 @@ func (d Decisions) About(partition int32, offset int64) (Decision, bool) {
 // add takes in a record of the topic. Runs never overlap, as only open letters
 // are decided on.
 func (d Decisions) add(r *broker.Record) error {
-	what := State(r.Header(HeaderDecision))
+	what := State(r.Header(lineage.Decision))
 	var value decision
 	if err := json.Unmarshal(r.Value, &value); err != nil || what != Retried && what != Dropped {
 		return fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: let no one else write to this topic", r.Topic, r.Partition, r.Offset)
@@ -99,7 +83,7 @@ func (d Decisions) sort() {
 // Decisions reads what was decided on a service's letters so far.
 func (o *Store) Decisions(ctx context.Context, service string) (Decisions, error) {
 	d := Decisions{}
-	for r, err := range broker.Records(ctx, o.Broker, pipeline.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(ctx, o.Broker, lineage.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided
 		}

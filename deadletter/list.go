@@ -13,7 +13,6 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/service"
 )
 
@@ -74,7 +73,7 @@ func (o *Store) complete(ctx context.Context, l *service.Letter) error {
 	if !l.Cut {
 		return nil
 	}
-	r, err := o.at(ctx, sourceOf(&l.Record))
+	r, err := o.at(ctx, lineage.PlaceOf(&l.Record))
 	if err != nil || r == nil {
 		return err
 	}
@@ -155,7 +154,7 @@ func (o *Store) lettersOf(ctx context.Context, service string, s Selection, deci
 // that are in it.
 func (o *Store) records(ctx context.Context, service string, ids []string, ends []int64) iter.Seq2[*broker.Record, error] {
 	return func(yield func(*broker.Record, error) bool) {
-		topic := pipeline.DeadTopic(service)
+		topic := lineage.DeadTopic(service)
 		if len(ids) > 0 {
 			for _, p := range places(ids, service) {
 				r, err := o.at(ctx, p)

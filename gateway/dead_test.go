@@ -22,8 +22,8 @@ func deadDesk(t *testing.T, values ...string) *broker.Broker {
 	for i, v := range values {
 		place := lineage.Source{Topic: "tickets", Offset: int64(i)}.String()
 		_, err := b.Publish(t.Context(), broker.Record{Topic: "mood.dead", Pinned: true, Key: []byte(v), Value: []byte(v), Headers: []broker.Header{
-			{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte(place)}, {Key: service.DeadService, Value: []byte("mood")},
-			{Key: service.DeadRecord, Value: []byte(place)}, {Key: service.DeadModel, Value: []byte("mood@1")},
+			{Key: "tenant", Value: []byte("a")}, {Key: lineage.ID, Value: []byte(place)}, {Key: lineage.DeadService, Value: []byte("mood")},
+			{Key: lineage.DeadRecord, Value: []byte(place)}, {Key: lineage.DeadModel, Value: []byte("mood@1")},
 			{Key: lineage.Error, Value: []byte("is ill")}, {Key: lineage.Attempts, Value: []byte("3")}}})
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestDeadLettersAreListedShownAndDecidedOn(t *testing.T) {
 	if got := strings.Join(states, " "); err != nil || got != "open dropped retried" {
 		t.Errorf("newest first they are %s, %v", got, err)
 	}
-	if answers := records(t, b, "moods"); len(answers) != 1 || string(answers[0].Value) != `{"id":1}` {
+	if answers := recordsIn(t, b, "moods"); len(answers) != 1 || string(answers[0].Value) != `{"id":1}` {
 		t.Errorf("the answers are %v", answers)
 	}
 	// Programs may ask with nothing but a URL.

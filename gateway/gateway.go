@@ -48,6 +48,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 )
 
 // Options of a gateway. The zero value is a good default.
@@ -65,7 +66,7 @@ type Options struct {
 
 	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
 	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
-	MaxDepth       int   // of arrays and objects in each other; 0: 128
+	MaxDepth       int   // of arrays and objects in each other; 0: 128, which is also the most
 	MemoryBytes    int64 // for all requests that publish; further ones wait; 0: 256 MiB
 	MaxReaders     int   // requests that read at once; further ones are refused; 0: 256
 
@@ -86,8 +87,8 @@ func (o *Options) setDefaults() {
 	if o.MaxBodyBytes == 0 {
 		o.MaxBodyBytes = 16 << 20
 	}
-	if o.MaxDepth == 0 {
-		o.MaxDepth = 128
+	if o.MaxDepth == 0 || o.MaxDepth > jsontext.IntakeDepth {
+		o.MaxDepth = jsontext.IntakeDepth
 	}
 	if o.MemoryBytes == 0 {
 		o.MemoryBytes = 256 << 20

@@ -90,7 +90,7 @@ func request(t testing.TB, c *Client, method, path, contentType, body string, he
 }
 
 // records reads all there are in a topic, partition by partition.
-func records(t testing.TB, b *broker.Broker, topic string) []broker.Record {
+func recordsIn(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 	t.Helper()
 	var all []broker.Record
 	for partition := range int32(2) {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/jsontext"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 // admission is how long a publisher waits for memory before it is refused.
@@ -78,10 +80,10 @@ func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
 
 // append publishes records. It waits for a broker that is out of reach, but not
 // for ever: callers would pile up.
-func (g *Gateway) append(ctx context.Context, records []broker.Record) error {
+func (g *Gateway) append(ctx context.Context, batch []broker.Record) error {
 	bounded, cancel := context.WithTimeout(ctx, g.o.Patience)
 	defer cancel()
-	_, err := g.b.Publish(bounded, records...)
+	_, err := g.b.Publish(bounded, batch...)
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 		return refuse(http.StatusServiceUnavailable, "a record that is published again may be there twice, and one that is published next may come before it",
 			"the broker has not answered for %v: whether it has the records is not known", g.o.Patience)
@@ -174,36 +176,42 @@ func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (i
 		return 0, readFault(err)
 	}
 	b = bytes.TrimPrefix(b, byteOrderMark)
-	if len(trimSpace(b)) == 0 {
+	if len(jsontext.Trim(b)) == 0 {
 		return 0, errEmpty
 	}
 	// An array around the records is a level of its own.
-	if f := checkJSON(b, g.o.MaxDepth+1); f != nil {
-		n, at := line(b, f.offset)
+	if f := jsontext.Check(b, g.o.MaxDepth+1); f != nil {
+		n, at := lineOf(b, f.Offset)
 		return 0, refuse(http.StatusBadRequest, "", "%s (line %d, byte %d of it)", f.Error(), n, at)
 	}
-	values := [][]byte{trimSpace(b)}
+	values := [][]byte{jsontext.Trim(b)}
 	if values[0][0] == '[' {
-		values = elements(values[0])
+		values = jsontext.Elements(values[0])
 	}
 	if len(values) == 0 {
 		return 0, errEmpty
 	}
-	records := make([]broker.Record, len(values))
+	made := make([]broker.Record, len(values))
 	for i, v := range values {
-		if records[i], err = p.record(v); err != nil {
+		if made[i], err = p.record(v); err != nil {
 			return 0, at(fmt.Sprintf("record %d", i), err)
 		}
 	}
-	if err := g.append(ctx, records); err != nil {
+	if err := g.append(ctx, made); err != nil {
 		return 0, err
 	}
-	return len(records), nil
+	return len(made), nil
 }
 
 var errEmpty = &Error{Status: http.StatusBadRequest, Message: "the body is empty", Hint: "send a JSON value, an array of them, or NDJSON"}
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// lineOf is the line of an offset, from 1, and the offset in it.
+func lineOf(b []byte, offset int) (number, at int) {
+	before := b[:min(offset, len(b))]
+	return 1 + bytes.Count(before, []byte{'\n'}), offset - 1 - bytes.LastIndexByte(before, '\n')
+}
 
 // at says where a fault is.
 func at(where string, err error) *Error {
@@ -243,35 +251,33 @@ func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) 
 
 // feed hands the lines' records over until the end or the first fault.
 func (g *Gateway) feed(q *queue[broker.Record], p *parser, body io.Reader) error {
-	in := lines{r: body, max: g.o.MaxRecordBytes, count: p.line - 1}
+	in := records.NewLines(body, g.o.MaxRecordBytes)
+	in.Count = p.line - 1
 	for {
-		b, err := in.next()
+		b, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if errors.Is(err, errLong) {
-			e := refuse(http.StatusRequestEntityTooLarge, "", "line %d has more than %d bytes, the limit of a record", in.count, in.max)
-			e.Line = in.count
+		if errors.Is(err, records.ErrLong) {
+			e := refuse(http.StatusRequestEntityTooLarge, "", "line %d has more than %d bytes, the limit of a record", in.Count, g.o.MaxRecordBytes)
+			e.Line = in.Count
 			return e
 		}
 		if err != nil {
 			return readFault(err)
 		}
-		if in.count == p.line {
-			b = bytes.TrimPrefix(b, byteOrderMark)
-		}
-		if b = trimSpace(b); len(b) == 0 {
+		if b = jsontext.Trim(b); len(b) == 0 {
 			continue
 		}
 		var r broker.Record
-		if f := checkJSON(b, g.o.MaxDepth); f != nil {
+		if f := jsontext.Check(b, g.o.MaxDepth); f != nil {
 			err = refuse(http.StatusBadRequest, "", "%v", f)
 		} else {
 			r, err = p.record(b)
 		}
 		if err != nil {
-			e := at(fmt.Sprintf("line %d", in.count), err)
-			e.Line = in.count
+			e := at(fmt.Sprintf("line %d", in.Count), err)
+			e.Line = in.Count
 			return e
 		}
 		if !q.put(r, r.Size()) {

@@ -45,7 +45,7 @@ func TestEachJSONValueIsARecordsValueAsItCame(t *testing.T) {
 				t.Fatalf("answer %d %s, want %s", got.status, got.body, want)
 			}
 			var values []string
-			for _, r := range records(t, b, "tickets") {
+			for _, r := range recordsIn(t, b, "tickets") {
 				values = append(values, string(r.Value))
 				if len(r.Key) != 0 || len(r.Headers) != 0 {
 					t.Errorf("record has key %q and headers %v, want none", r.Key, r.Headers)
@@ -67,7 +67,7 @@ func TestTheKeyIsTakenFromTheNamedField(t *testing.T) {
 	if got.status != 200 {
 		t.Fatal(got)
 	}
-	for _, r := range records(t, b, "tickets") {
+	for _, r := range recordsIn(t, b, "tickets") {
 		if want := strings.Trim(strings.TrimSuffix(strings.TrimPrefix(string(r.Value), `{"customer":`), "}"), `"`); string(r.Key) != want {
 			t.Errorf("key %q of %s", r.Key, r.Value)
 		}
@@ -82,7 +82,7 @@ func TestTheKeyIsTakenFromTheNamedField(t *testing.T) {
 			t.Errorf("%s: %d %s, want %s", body, got.status, got.body, want)
 		}
 	}
-	if n := len(records(t, b, "tickets")); n != 2 {
+	if n := len(recordsIn(t, b, "tickets")); n != 2 {
 		t.Errorf("%d records, want the first two only", n)
 	}
 }
@@ -135,7 +135,7 @@ func TestWhatIsWrongIsToldAndNothingOfABodyIsPublished(t *testing.T) {
 			if got.status != c.status || message(t, got) != c.want {
 				t.Errorf("%d %s, want %d %s", got.status, got.body, c.status, c.want)
 			}
-			if n := len(records(t, b, "tickets")) + len(records(t, b, "moods")); n != 0 {
+			if n := len(recordsIn(t, b, "tickets")) + len(recordsIn(t, b, "moods")); n != 0 {
 				t.Errorf("%d records were published", n)
 			}
 		})
@@ -165,7 +165,7 @@ func TestABadLineIsNamedAndTheLinesBeforeItArePublished(t *testing.T) {
 	if got.status != 400 || got.body != want {
 		t.Errorf("%d %s, want %s", got.status, got.body, want)
 	}
-	if n := len(records(t, b, "tickets")); n != 10000 {
+	if n := len(recordsIn(t, b, "tickets")); n != 10000 {
 		t.Errorf("%d records were published, want 10000", n)
 	}
 }
@@ -217,7 +217,7 @@ func TestAPublishersTraceIsCarriedOn(t *testing.T) {
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	request(t, client, "POST", path, typeJSON, "[1,2]", "traceparent", parent)
 	request(t, client, "POST", path, typeJSON, "3", "traceparent", "nonsense")
-	for _, r := range records(t, b, "tickets") {
+	for _, r := range recordsIn(t, b, "tickets") {
 		want := parent
 		if string(r.Value) == "3" {
 			want = ""
@@ -243,7 +243,7 @@ func TestEachRecordHasASpanWhenSpansAreMade(t *testing.T) {
 		}
 		made["00-"+id+"-"+s.SpanContext().SpanID().String()+"-01"] = true
 	}
-	for _, r := range records(t, b, "tickets") {
+	for _, r := range recordsIn(t, b, "tickets") {
 		if parent := string(r.Header(lineage.Traceparent)); !made[parent] {
 			t.Errorf("record %s has traceparent %s, which is no span of %v", r.Value, parent, made)
 		} else {
@@ -267,7 +267,7 @@ func TestEnvelopesCarryKeysHeadersAndAnyBytes(t *testing.T) {
 		t.Fatal(got)
 	}
 	seen := map[string]string{}
-	for _, r := range records(t, b, "tickets") {
+	for _, r := range recordsIn(t, b, "tickets") {
 		s := fmt.Sprintf("%q", r.Key)
 		for _, h := range r.Headers {
 			s += fmt.Sprintf(" %s=%q", h.Key, h.Value)
@@ -355,7 +355,7 @@ func TestPublishersWaitForMemory(t *testing.T) {
 	for g.memory.TryAcquire(1) {
 		g.memory.Release(1)
 	}
-	if n := len(records(t, b, "tickets")); n != 0 {
+	if n := len(recordsIn(t, b, "tickets")); n != 0 {
 		t.Errorf("%d records were published without memory", n)
 	}
 	g.memory.Release(all - 1)

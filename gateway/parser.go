@@ -7,36 +7,34 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/valyala/fastjson"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/records"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
 // parser makes records of the values of one request, which were checked.
 //
 // A value is the record's value as it is. Its key is taken from the field that
-// ?key=FIELD names, or there is none. With ?envelope=true a value is a [Record]
+// ?key=FIELD names, by the rule of [records.Keys], or there is none. With ?envelope=true a value is a [Record]
 // instead: value, key and headers. With ?line=N the lines of NDJSON are counted
 // from N in errors.
 type parser struct {
 	topic     string
-	key       string
+	key       records.Keys
 	enveloped bool
 	max       int
 	line      int           // number of the body's first line, for a client that sends its input in parts
 	trace     func() []byte // the traceparent of the next record, or nil
-	json      fastjson.Parser
 }
 
 func (g *Gateway) newParser(topic string, r *http.Request) (*parser, error) {
 	q := r.URL.Query()
-	p := &parser{topic: topic, key: q.Get("key"), max: g.o.MaxRecordBytes}
+	p := &parser{topic: topic, key: records.Keys{Field: q.Get("key")}, max: g.o.MaxRecordBytes}
 	if s := q.Get("envelope"); s != "" {
 		var err error
 		if p.enveloped, err = strconv.ParseBool(s); err != nil {
@@ -88,8 +86,8 @@ func (p *parser) record(value []byte) (broker.Record, error) {
 			return r, refuse(http.StatusBadRequest, "", "%v", err)
 		}
 	}
-	if p.key != "" && len(r.Key) == 0 {
-		key, err := p.keyOf(r.Value)
+	if len(r.Key) == 0 {
+		key, err := p.key.Of(r.Value)
 		if err != nil {
 			return r, refuse(http.StatusBadRequest, "every record needs the field that key names; leave key out for records without one", "%v", err)
 		}
@@ -106,7 +104,7 @@ func (p *parser) record(value []byte) (broker.Record, error) {
 	return r, nil
 }
 
-// open takes a record out of its envelope. Headers that begin with mr- tell how
+// open takes a record out of its envelope. Headers that Millrace sets tell how
 // the record that was read came to be; they are not true of the new one.
 func (p *parser) open(b []byte) (broker.Record, error) {
 	var w Record
@@ -120,26 +118,6 @@ func (p *parser) open(b []byte) (broker.Record, error) {
 	if err != nil {
 		return broker.Record{}, err
 	}
-	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return strings.HasPrefix(h.Key, "mr-") })
+	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return lineage.Reserved(h.Key) })
 	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: headers}, nil
-}
-
-// keyOf is the text or number in the key's field.
-func (p *parser) keyOf(value []byte) ([]byte, error) {
-	v, err := p.json.ParseBytes(value)
-	if err != nil {
-		return nil, fmt.Errorf("the value is not JSON, so it has no field %q for the key", p.key)
-	}
-	field := v.Get(p.key)
-	switch {
-	case v.Type() != fastjson.TypeObject:
-		return nil, fmt.Errorf("the value is not an object, so it has no field %q for the key", p.key)
-	case field == nil:
-		return nil, fmt.Errorf("there is no field %q for the key", p.key)
-	case field.Type() == fastjson.TypeString:
-		return append([]byte(nil), field.GetStringBytes()...), nil
-	case field.Type() == fastjson.TypeNumber:
-		return field.MarshalTo(nil), nil
-	}
-	return nil, fmt.Errorf("field %q is a key and must be text or a number, not %s", p.key, field.Type())
 }

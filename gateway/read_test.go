@@ -219,7 +219,7 @@ func TestRecordsOfAnyBytesComeBackAsTheyWere(t *testing.T) {
 	for i := range in {
 		want = append(want, show(&in[i]))
 	}
-	for _, r := range records(t, b, "copy") {
+	for _, r := range recordsIn(t, b, "copy") {
 		got = append(got, show(&r))
 	}
 	slices.Sort(want)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/records"
 )
 
 // PublishOptions say what the records of a publish are.
@@ -67,11 +68,11 @@ func durable(err error, n int) error {
 
 // collect puts the input's lines into the queue.
 func collect(r io.Reader, q *queue[[]byte]) error {
-	in := lines{r: r, max: broker.DefaultMaxRecordBytes}
+	in := records.NewLines(r, broker.DefaultMaxRecordBytes)
 	for {
-		b, err := in.next()
+		b, err := in.Next()
 		if err != nil {
-			return inputFault(err, &in)
+			return inputFault(err, in.Count)
 		}
 		if !q.put(b, len(b)+1) {
 			return nil
@@ -79,19 +80,19 @@ func collect(r io.Reader, q *queue[[]byte]) error {
 	}
 }
 
-func inputFault(err error, in *lines) error {
+func inputFault(err error, line int) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil
-	case errors.Is(err, errLong):
-		e := refuse(http.StatusRequestEntityTooLarge, "", "line %d has more than %d bytes, the limit of a record", in.count, in.max)
-		e.Line = in.count
+	case errors.Is(err, records.ErrLong):
+		e := refuse(http.StatusRequestEntityTooLarge, "", "line %d has more than %d bytes, the limit of a record", line, broker.DefaultMaxRecordBytes)
+		e.Line = line
 		return e
 	}
-	return fmt.Errorf("read the input after line %d: %w", in.count, err)
+	return fmt.Errorf("read the input after line %d: %w", line, err)
 }
 
 // upload makes one request of lines, the first of which has that number.

@@ -35,7 +35,7 @@ func TestAClientPublishesInputOfAnyLength(t *testing.T) {
 	if got != n || err != nil || last != n || calls < 2 {
 		t.Fatalf("published %d, %v; %d calls up to %d", got, err, calls, last)
 	}
-	for i, r := range records(t, b, "tickets") {
+	for i, r := range recordsIn(t, b, "tickets") {
 		if want := fmt.Sprintf(`{"n":%d,"key":"k"}`, i); string(r.Value) != want {
 			t.Fatalf("record %d is %s: records of one key are out of order", i, r.Value)
 		}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 )
 
 // Media types.
@@ -46,14 +47,14 @@ func NewRecord(r *broker.Record) Record {
 		Key: Text(r.Key), Headers: Headers(r.Headers),
 	}
 	switch {
-	case !utf8.Valid(r.Value):
-		out.Encoding = EncodingBase64
-		out.Value = quote(base64.StdEncoding.EncodeToString(r.Value))
-	case !json.Valid(r.Value):
-		out.Encoding = EncodingText
-		out.Value = quote(string(r.Value))
-	default:
+	case jsontext.Valid(r.Value):
 		out.Value = r.Value
+	case utf8.Valid(r.Value):
+		out.Encoding = EncodingText
+		out.Value = jsontext.AppendString(nil, r.Value)
+	default:
+		out.Encoding = EncodingBase64
+		out.Value = jsontext.AppendString(nil, base64.StdEncoding.EncodeToString(r.Value))
 	}
 	return out
 }
@@ -92,7 +93,7 @@ func (t Text) MarshalJSON() ([]byte, error) {
 	if !utf8.Valid(t) {
 		return json.Marshal(base64Text{t})
 	}
-	return quote(string(t)), nil
+	return jsontext.AppendString(nil, t), nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -127,7 +128,7 @@ func (h Headers) MarshalJSON() ([]byte, error) {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = append(append(b, quote(h[i].Key)...), ':')
+		b = append(jsontext.AppendString(b, h[i].Key), ':')
 		var values []Text
 		for _, other := range h[i:] {
 			if other.Key == h[i].Key {
@@ -193,17 +194,6 @@ func strict(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
-}
-
-// quote is a text in JSON; & < > stay as they are.
-func quote(s string) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		panic(err) // cannot be: a string has a JSON form
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Published is the answer to a publish.

@@ -55,7 +55,7 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Printf("%s: %s\n", r.Header(gather.HeaderOf), r.Header(gather.HeaderStatus))
+		fmt.Printf("%s: %s\n", r.Header(lineage.JoinOf), r.Header(lineage.JoinStatus))
 		break
 	}
 	stop()

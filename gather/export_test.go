@@ -2,5 +2,5 @@
 
 package gather
 
-// LimitIndex bounds how many answers that may be mended are remembered.
+// LimitIndex bounds how many answers that may be amended are remembered.
 func (g *Gather) LimitIndex(n int) { g.maxIndexed = n }

@@ -77,7 +77,7 @@ type Observation struct {
 	Records   int // polled
 	Complete  int // sources answered with every part
 	Partial   int // sources answered with a part failed or missing
-	Revisions int // answers mended by a part that came late
+	Revisions int // answers amended by a part that came late
 	Stray     int // records that descend from no source of this gather
 	Open      int // sources that wait for parts, in this member
 	Settle    time.Duration

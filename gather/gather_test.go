@@ -235,7 +235,7 @@ func TestTheAnswerHoldsSourceKeyAndWhoMadeEachPart(t *testing.T) {
 	if got != want || latencies != 2 {
 		t.Errorf("got\n%s, want\n%s", got, want)
 	}
-	if string(records[0].Header(gather.HeaderOf)) != "tickets/0/0" {
+	if string(records[0].Header(lineage.JoinOf)) != "tickets/0/0" {
 		t.Errorf("headers %v", records[0].Headers)
 	}
 }
@@ -250,7 +250,7 @@ func TestWhatCannotComeIsNotWaitedFor(t *testing.T) {
 	d.publish(mood(1, `1`), marker(class(1, ""), lineage.StatusSkipped, ""))
 	// The tagger failed: its dead letter is there long before class passes it on.
 	d.publish(mood(2, `1`), broker.Record{Topic: "tagger.dead", Key: []byte("k"), Headers: []broker.Header{
-		{Key: lineage.ID, Value: []byte("tickets/0/2")}, {Key: "mr-dead-service", Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}})
+		{Key: lineage.ID, Value: []byte("tickets/0/2")}, {Key: lineage.DeadService, Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}})
 	d.publish(mood(3, `1`), class(3, `2`))
 	d.want(
 		`0 partial 1 mood=ok:1 class=failed:class: is ill`,

@@ -24,12 +24,12 @@ import (
 func deadTagger(offset int) broker.Record {
 	return broker.Record{Topic: "tagger.dead", Key: []byte("k"), Headers: []broker.Header{
 		{Key: lineage.ID, Value: fmt.Appendf(nil, "tickets/0/%d", offset)},
-		{Key: "mr-dead-service", Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}}
+		{Key: lineage.DeadService, Value: []byte("tagger")}, {Key: lineage.Error, Value: []byte("is ill")}}}
 }
 
 // A dead letter that is retried gives the answer its part, whether it was given
 // already or not.
-func TestARetriedDeadLetterMendsTheAnswer(t *testing.T) {
+func TestARetriedDeadLetterAmendsTheAnswer(t *testing.T) {
 	d := newDesk(t, long)
 	d.serve()
 	d.publish(ticket(`{"id":"A"}`), ticket(`{"id":"B"}`))

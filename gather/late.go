@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
 // A part that comes after its source was answered makes a revision: the answer
-// as it stands in the output topic, with that part mended. Answers that may
-// still be mended are not kept in memory, which would have to hold an hour of
+// as it stands in the output topic, with that part amended. Answers that may
+// still be amended are not kept in memory, which would have to hold an hour of
 // them when a service is away for an hour; they are found again in the topic.
 
 // lateRecord is a part of a source that is answered already.
@@ -88,24 +89,24 @@ func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	revised := 0
 	for len(late) > 0 {
 		if err := m.index(ctx, w, late[0].offset); err != nil {
-			return revised, fmt.Errorf("look for the answers to mend: %w", err)
+			return revised, fmt.Errorf("look for the answers to amend: %w", err)
 		}
 		n := 1
 		for n < len(late) && (late[n].offset < w.index.end || late[n].offset == late[0].offset) {
 			n++
 		}
-		mended, err := m.mendAll(ctx, w, late[:n])
+		amended, err := m.amendAll(ctx, w, late[:n])
 		if err != nil {
 			return revised, err
 		}
-		revised += mended
+		revised += amended
 		late = late[n:]
 	}
 	return revised, nil
 }
 
-// mendAll writes the revisions of sources that are in the index.
-func (m *member) mendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
+// amendAll writes the revisions of sources that are in the index.
+func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
 	var groups []lateGroup
 	var answers []int64
 	for _, l := range late {
@@ -118,13 +119,13 @@ func (m *member) mendAll(ctx context.Context, w *window, late []lateRecord) (int
 	}
 	old, err := m.fetch(ctx, m.g.c.To, w.partition, answers)
 	if err != nil {
-		return 0, fmt.Errorf("read the answers to mend: %w", err)
+		return 0, fmt.Errorf("read the answers to amend: %w", err)
 	}
 	revised := 0
 	for _, g := range groups {
-		done, err := m.mend(ctx, w, old[g.answer], g.records)
+		done, err := m.amend(ctx, w, old[g.answer], g.records)
 		if err != nil {
-			return revised, fmt.Errorf("mend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
+			return revised, fmt.Errorf("amend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
 		}
 		if done {
 			revised++
@@ -185,8 +186,8 @@ func (m *member) index(ctx context.Context, w *window, oldest int64) error {
 			return err
 		}
 		x.next = r.Offset + 1
-		if _, source, ok := lineage.SourceIn(r.Header(HeaderOf), m.g.c.Of); ok {
-			x.note(source, r.Offset, string(r.Header(HeaderStatus)) == "partial", m.g.maxIndexed)
+		if _, source, ok := lineage.SourceIn(r.Header(lineage.JoinOf), m.g.c.Of); ok {
+			x.note(source, r.Offset, string(r.Header(lineage.JoinStatus)) == lineage.JoinPartial, m.g.maxIndexed)
 		}
 	}
 	return nil
@@ -218,13 +219,13 @@ type answerJSON struct {
 	Parts    map[string]json.RawMessage `json:"parts"`
 }
 
-// mend writes a revision of an answer with the late records of its source. It
+// amend writes a revision of an answer with the late records of its source. It
 // reports false when they tell nothing that the answer does not say.
-func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
+func (m *member) amend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
 	if old == nil {
 		return false, nil
 	}
-	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(headerTime)))
+	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(lineage.JoinTime)))
 	if err != nil {
 		return false, fmt.Errorf("the answer at offset %d has no time of its source: %w", old.Offset, err)
 	}
@@ -232,9 +233,9 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 	if err := json.Unmarshal(old.Value, &answer); err != nil {
 		return false, fmt.Errorf("the answer at offset %d: %w", old.Offset, err)
 	}
-	mended := map[int]*part{}
+	amended := map[int]*part{}
 	for _, l := range late {
-		if mended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
+		if amended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
 			continue
 		}
 		p, err := m.latePart(ctx, w, l)
@@ -242,15 +243,15 @@ func (m *member) mend(ctx context.Context, w *window, old *broker.Record, late [
 			return false, err
 		}
 		if p != nil {
-			mended[l.part] = p
+			amended[l.part] = p
 		}
 	}
-	if len(mended) == 0 {
+	if len(amended) == 0 {
 		return false, nil
 	}
-	if !m.writer.mend(w, old, &answer, mended, sourced) {
-		m.g.c.Logger.Warn("an answer is not mended: it is too large with what came late",
-			"source", string(old.Header(HeaderOf)), "bytes", len(old.Value))
+	if !m.writer.amend(w, old, &answer, amended, sourced) {
+		m.g.c.Logger.Warn("an answer is not amended: it is too large with what came late",
+			"source", string(old.Header(lineage.JoinOf)), "bytes", len(old.Value))
 		return false, nil
 	}
 	return true, nil
@@ -308,7 +309,7 @@ func itemOf(id []byte) []byte {
 }
 
 // worse reports whether a part of an answer says less than one with the status:
-// a missing part can be mended by anything, a failed one by a value.
+// a missing part can be amended by anything, a failed one by a value.
 func worse(old json.RawMessage, by status) bool {
 	var part struct {
 		Status string `json:"status"`
@@ -325,9 +326,9 @@ func worse(old json.RawMessage, by status) bool {
 	return false
 }
 
-// mend writes an answer with parts that came late. It reports false when that
+// amend writes an answer with parts that came late. It reports false when that
 // is too large even without their values.
-func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
+func (w *writer) amend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
 	at := len(w.buf)
 	a.Revision++
 	for _, limit := range []int{w.g.b.Options().MaxRecordBytes / 8, 0} {
@@ -337,7 +338,7 @@ func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[
 		complete := w.revision(a)
 		if w.fits(old.Key, w.buf[at:]) {
 			w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-				of: old.Header(HeaderOf), at: old.Header(headerTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
+				of: old.Header(lineage.JoinOf), at: old.Header(lineage.JoinTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
 			})
 			return true
 		}
@@ -346,7 +347,7 @@ func (w *writer) mend(win *window, old *broker.Record, a *answerJSON, parts map[
 	return false
 }
 
-// revision appends a mended answer and reports whether it is complete.
+// revision appends a amended answer and reports whether it is complete.
 func (w *writer) revision(a *answerJSON) bool {
 	complete := true
 	for _, p := range w.g.c.Parts {
@@ -354,22 +355,18 @@ func (w *writer) revision(a *answerJSON) bool {
 			complete = false
 		}
 	}
-	status := "partial"
-	if complete {
-		status = "complete"
-	}
 	b := append(w.buf, `{"id":`...)
 	b = append(b, a.ID...)
 	b = append(b, `,"key":`...)
 	b = append(b, a.Key...)
-	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, status, a.Revision)
+	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, joined(complete), a.Revision)
 	b = append(b, a.Source...)
 	b = append(b, `,"parts":{`...)
 	for i, p := range w.g.c.Parts {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, p.Name)
+		b = jsontext.AppendString(b, p.Name)
 		b = append(b, ':')
 		if raw, there := a.Parts[p.Name]; there {
 			b = append(b, raw...)

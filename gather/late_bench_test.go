@@ -17,9 +17,9 @@ import (
 	"github.com/millrace-ml/millrace/gather"
 )
 
-// A service that was away comes back: every answer is mended once. The answers
+// A service that was away comes back: every answer is amended once. The answers
 // are no longer in the broker's memory.
-func BenchmarkMendingAnswers(b *testing.B) {
+func BenchmarkAmendingAnswers(b *testing.B) {
 	const n = 20000
 	for range b.N {
 		b.StopTimer()

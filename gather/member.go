@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/internal/loop"
 	"github.com/millrace-ml/millrace/lineage"
 )
@@ -35,7 +36,7 @@ func newMember(g *Gather, c *broker.Consumer) *member {
 }
 
 func (m *member) run(ctx, work context.Context) error {
-	pause := loop.NewPause(50 * time.Millisecond)
+	pause := backoff.New(50*time.Millisecond, backoff.Longest)
 	for ctx.Err() == nil {
 		err := m.turn(ctx, work)
 		switch {
@@ -48,7 +49,7 @@ func (m *member) run(ctx, work context.Context) error {
 			// What was taken in without being settled is taken in again.
 			m.forget()
 			m.g.c.Logger.Warn("gathering failed, trying again", "error", err)
-			pause.Wait(ctx)
+			_ = pause.Wait(ctx) // the loop ends with its context
 		}
 	}
 	m.consumer.Rewind()

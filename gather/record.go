@@ -3,26 +3,21 @@
 package gather
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/valyala/fastjson"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/jsontext"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 )
-
-// deadService is the header of a dead letter that names the service (service.DeadService).
-const deadService = "mr-dead-service"
 
 // writer makes the gathered records of one settle.
 type writer struct {
@@ -32,7 +27,6 @@ type writer struct {
 	buf     []byte // their values and headers, one after the other
 	headers []broker.Header
 	spans   []trace.Span
-	json    fastjson.Parser
 	brief   bool // texts are cut off
 }
 
@@ -78,7 +72,7 @@ func (w *writer) add(win *window, j *join) bool {
 	}
 	w.brief = false
 	w.record(win, key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-		of:       lineage.AppendID(nil, &broker.Record{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}),
+		of:       lineage.PlaceOf(source).AppendTo(nil),
 		at:       source.Time.UTC().AppendFormat(nil, time.RFC3339Nano),
 		revision: 1, complete: complete, parent: w.span(source),
 	})
@@ -100,10 +94,10 @@ const maxBrief = 1024
 
 // text appends a JSON string, cut off where there is no room for all of it.
 func (w *writer) text(b []byte, s string) []byte {
-	if w.brief && len(s) > maxBrief {
-		s = strings.ToValidUTF8(s[:maxBrief], "") + "…"
+	if w.brief {
+		s = sanitize.Cut(s, maxBrief)
 	}
-	return appendString(b, s)
+	return jsontext.AppendString(b, s)
 }
 
 // answerOf says what an answer's headers say.
@@ -116,17 +110,13 @@ type answerOf struct {
 
 // record appends a result to those of the settle.
 func (w *writer) record(win *window, key, value []byte, a answerOf) {
-	status := "partial"
-	if a.complete {
-		status = "complete"
-	}
 	from := len(w.headers)
 	w.headers = append(w.headers,
-		broker.Header{Key: HeaderOf, Value: a.of},
-		broker.Header{Key: HeaderRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
-		broker.Header{Key: HeaderStatus, Value: []byte(status)},
-		broker.Header{Key: HeaderLow, Value: strconv.AppendInt(nil, win.low, 10)},
-		broker.Header{Key: headerTime, Value: a.at})
+		broker.Header{Key: lineage.JoinOf, Value: a.of},
+		broker.Header{Key: lineage.JoinRevision, Value: strconv.AppendInt(nil, int64(a.revision), 10)},
+		broker.Header{Key: lineage.JoinStatus, Value: []byte(joined(a.complete))},
+		broker.Header{Key: lineage.JoinLow, Value: strconv.AppendInt(nil, win.low, 10)},
+		broker.Header{Key: lineage.JoinTime, Value: a.at})
 	if a.parent != nil && len(a.parent) <= maxParent {
 		w.headers = append(w.headers, broker.Header{Key: lineage.Traceparent, Value: a.parent})
 	}
@@ -134,6 +124,14 @@ func (w *writer) record(win *window, key, value []byte, a answerOf) {
 		Topic: w.g.c.To, Partition: win.partition, Pinned: true,
 		Key: key, Value: value, Headers: w.headers[from:len(w.headers):len(w.headers)],
 	})
+}
+
+// joined is an answer's status.
+func joined(complete bool) string {
+	if complete {
+		return lineage.JoinComplete
+	}
+	return lineage.JoinPartial
 }
 
 // span begins the trace of this answer and returns the traceparent that it carries.
@@ -168,7 +166,7 @@ func (w *writer) value(j *join, complete bool, limit int) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, w.g.c.Parts[i].Name)
+		b = jsontext.AppendString(b, w.g.c.Parts[i].Name)
 		b = append(b, ':')
 		b = w.part(b, i, &j.parts[i], source.Time, limit)
 	}
@@ -181,12 +179,9 @@ func (w *writer) prefix(b []byte, source *broker.Record, complete bool) []byte {
 	b = w.id(b, source)
 	b = append(b, `,"key":`...)
 	b = w.text(b, string(source.Key))
-	if complete {
-		b = append(b, `,"status":"complete","revision":1`...)
-	} else {
-		b = append(b, `,"status":"partial","revision":1`...)
-	}
-	return b
+	b = append(b, `,"status":"`...)
+	b = append(b, joined(complete)...)
+	return append(b, `","revision":1`...)
 }
 
 // id appends the source's own id if it has one, else its place.
@@ -194,16 +189,14 @@ func (w *writer) id(b []byte, source *broker.Record) []byte {
 	if id := source.Header(lineage.SourceID); id != nil {
 		return w.text(b, string(id))
 	}
-	if v, err := w.json.ParseBytes(source.Value); err == nil && v.Type() == fastjson.TypeObject {
-		switch id := v.Get("id"); {
-		case id == nil:
-		case id.Type() == fastjson.TypeString:
-			return w.text(b, string(id.GetStringBytes()))
-		case id.Type() == fastjson.TypeNumber:
-			return w.text(b, id.String())
-		}
+	id := jsontext.Field(source.Value, "id")
+	if text, is := jsontext.String(id); is {
+		return w.text(b, text)
 	}
-	return appendString(b, lineage.Source{Topic: source.Topic, Partition: source.Partition, Offset: source.Offset}.String())
+	if number, is := jsontext.Number(id); is {
+		return w.text(b, number)
+	}
+	return jsontext.AppendString(b, lineage.PlaceOf(source).String())
 }
 
 // part appends a part as it is at the source's first answer.
@@ -219,10 +212,10 @@ func (w *writer) part(b []byte, i int, p *part, sourced time.Time, limit int) []
 		b = w.text(b, string(p.err))
 	case missing:
 		b = append(b, `,"error":`...)
-		b = appendString(b, fmt.Sprintf("no answer within %v", w.g.c.Deadline))
+		b = jsontext.AppendString(b, fmt.Sprintf("no answer within %v", w.g.c.Deadline))
 	}
 	b = append(b, `,"service":`...)
-	b = appendString(b, w.g.c.Parts[i].Name)
+	b = jsontext.AppendString(b, w.g.c.Parts[i].Name)
 	if p.status == missing {
 		return append(b, '}')
 	}
@@ -249,7 +242,7 @@ func appendValues(b []byte, values [][]byte, limit int) []byte {
 	}
 	if size > limit {
 		b = append(b, `,"value":null,"error":`...)
-		return appendString(b, fmt.Sprintf("the value has %d bytes and does not fit in with the others: read it in the service's topic", size))
+		return jsontext.AppendString(b, fmt.Sprintf("the value has %d bytes and does not fit in with the others: read it in the service's topic", size))
 	}
 	b = append(b, `,"value":`...)
 	if len(values) == 1 {
@@ -269,34 +262,12 @@ func appendValues(b []byte, values [][]byte, limit int) []byte {
 // string, and other bytes as {"base64": …}.
 func appendJSON(b, v []byte) []byte {
 	switch {
-	case !utf8.Valid(v):
-		b = append(b, `{"base64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, v)
-		return append(b, `"}`...)
-	case len(v) == 0 || fastjson.ValidateBytes(v) != nil:
-		return appendString(b, string(v))
-	case bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0:
-		return append(b, v...)
+	case jsontext.Valid(v):
+		return jsontext.AppendLine(b, v)
+	case utf8.Valid(v):
+		return jsontext.AppendString(b, v)
 	}
-	var line bytes.Buffer
-	if err := json.Compact(&line, v); err != nil {
-		return appendString(b, string(v))
-	}
-	return append(b, line.Bytes()...)
-}
-
-// appendString appends a JSON string.
-func appendString(b []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, err := json.Marshal(s)
-			if err != nil {
-				panic(err) // cannot be: a string has a JSON form
-			}
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
+	b = append(b, `{"base64":"`...)
+	b = base64.StdEncoding.AppendEncode(b, v)
+	return append(b, `"}`...)
 }

@@ -14,15 +14,6 @@ import (
 	"github.com/millrace-ml/millrace/lineage"
 )
 
-// Headers of a gathered record.
-const (
-	HeaderOf       = "mr-of"       // id of the source it answers
-	HeaderRevision = "mr-revision" // 1 for the first answer
-	HeaderStatus   = "mr-joined"   // "complete" or "partial"
-	headerTime     = "mr-of-time"  // when the source was appended, RFC 3339
-	HeaderLow      = "mr-low"      // offset of the first source of this partition not answered yet
-)
-
 // skew is how far the clocks of a broker's machines may be apart.
 const skew = 10 * time.Second
 
@@ -129,7 +120,7 @@ func (m *member) lowWater(ctx context.Context, w *window) (broker.Position, erro
 		return broker.Position{}, err
 	}
 	if last != nil {
-		if low, err := strconv.ParseInt(string(last.Header(HeaderLow)), 10, 64); err == nil {
+		if low, err := strconv.ParseInt(string(last.Header(lineage.JoinLow)), 10, 64); err == nil {
 			return broker.Offset(low), nil
 		}
 		return broker.Position{}, fmt.Errorf("the last record of %s[%d] (offset %d) is not from gather %s: let no one else write to this topic", m.g.c.To, w.partition, last.Offset, m.g.c.Name)

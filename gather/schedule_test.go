@@ -140,7 +140,7 @@ func (s *schedule) left() bool {
 }
 
 func (s *schedule) check() {
-	type told struct {
+	type seen struct {
 		Revision int
 		Status   string
 		Source   json.RawMessage
@@ -149,19 +149,19 @@ func (s *schedule) check() {
 			Value  json.RawMessage
 		}
 	}
-	last := [partitions]map[int64]told{}
+	last := [partitions]map[int64]seen{}
 	next := [partitions]int64{}
 	for r, err := range broker.Records(s.Context(), s.b, "d4", broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		p, offset, ok := lineage.SourceIn(r.Header(gather.HeaderOf), "t4")
-		var now told
+		p, offset, ok := lineage.SourceIn(r.Header(lineage.JoinOf), "t4")
+		var now seen
 		if err := json.Unmarshal(r.Value, &now); err != nil || !ok || p != r.Partition {
 			s.Fatalf("%s: %v", r.Value, err)
 		}
 		if last[p] == nil {
-			last[p] = map[int64]told{}
+			last[p] = map[int64]seen{}
 		}
 		if before := last[p][offset]; now.Revision != before.Revision+1 {
 			s.Fatalf("t4/%d/%d: revision %d after %d", p, offset, now.Revision, before.Revision)

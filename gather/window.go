@@ -31,7 +31,7 @@ type window struct {
 
 	late   []lateRecord         // about sources that are answered already
 	closed answered             // which parts the answers lately given hold
-	index  lateIndex            // where the answers stand that may still be mended
+	index  lateIndex            // where the answers stand that may still be amended
 	read   map[string]time.Time // by topic: all that was appended before was taken in
 }
 
@@ -136,7 +136,7 @@ func (w *window) apply(j *join, r *broker.Record, f feed) {
 	for _, i := range f.fails {
 		if p := &j.parts[i]; p.status == missing {
 			p.status, p.values = failed, nil
-			p.err = append(append(append([]byte(nil), r.Header(deadService)...), ": "...), r.Header(lineage.Error)...)
+			p.err = append(append(append([]byte(nil), r.Header(lineage.DeadService)...), ": "...), r.Header(lineage.Error)...)
 			p.time = r.Time
 			j.waiting--
 		}

@@ -3,6 +3,7 @@
 package gather
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/millrace-ml/millrace/broker"
@@ -29,5 +30,13 @@ func TestPartsOfDeletedSourcesAreLetGoOf(t *testing.T) {
 	}
 	if paused := w.pause(nil); len(paused) != 0 || len(w.ahead) != 0 || w.aheadCount["moods"] != 0 || w.aheadBytes["moods"] != 0 {
 		t.Errorf("paused %v, ahead %d, counted %d, %d bytes", paused, len(w.ahead), w.aheadCount["moods"], w.aheadBytes["moods"])
+	}
+}
+
+// Whoever publishes past the gateway can write anything into a topic.
+func TestAValueThatIsNestedWithoutEndIsAText(t *testing.T) {
+	deep := bytes.Repeat([]byte("["), 8<<20)
+	if got := appendJSON(nil, deep); len(got) != len(deep)+2 || got[0] != '"' {
+		t.Errorf("%d brackets are written as %d bytes that begin with %q", len(deep), len(got), got[:10])
 	}
 }

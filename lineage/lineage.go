@@ -1,14 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lineage says who a record descends from.
-//
-// The one idea: a record's id is its path. A source record's id is the place
-// where it stands, "tickets/3/1234" (topic, partition, offset); the record that
-// service tagger makes of it is "tickets/3/1234/tagger", and what classifier
-// makes of that is "tickets/3/1234/tagger/classifier". When a model answers an
-// item with several values, the segments count them: "…/splitter:1of3". So ids
-// are unique, the same however often a batch is predicted, readable, and any
-// record tells its source without a look-up.
 package lineage
 
 import (
@@ -19,25 +10,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// Names of the headers that Millrace sets. All values are text.
-const (
-	ID          = "mr-id"       // the record's id (package doc); absent on source records
-	Model       = "mr-model"    // model and version that made the record: "sentiment@1"
-	Status      = "mr-status"   // StatusFailed or StatusSkipped; absent when there is a value
-	Error       = "mr-error"    // why a record failed
-	Attempts    = "mr-attempts" // how often the item was predicted, when that is more than once
-	Traceparent = "traceparent" // W3C Trace Context
-	SourceID    = "id"          // a source record's own id, given by its publisher
-	EventTime   = "event-time"  // when it happened, RFC 3339, given by its publisher
-)
-
-// Values of the Status header. A record with a status has no value: it tells
-// those downstream that none will come.
-const (
-	StatusFailed  = "failed"
-	StatusSkipped = "skipped"
-)
-
 // Source is the place of a source record.
 type Source struct {
 	Topic     string
@@ -46,9 +18,10 @@ type Source struct {
 }
 
 // String is the source's id, "tickets/3/1234".
-func (s Source) String() string { return string(s.append(nil)) }
+func (s Source) String() string { return string(s.AppendTo(nil)) }
 
-func (s Source) append(b []byte) []byte {
+// AppendTo appends the source's id to b.
+func (s Source) AppendTo(b []byte) []byte {
 	b = append(b, s.Topic...)
 	b = append(b, '/')
 	b = strconv.AppendInt(b, int64(s.Partition), 10)
@@ -56,13 +29,17 @@ func (s Source) append(b []byte) []byte {
 	return strconv.AppendInt(b, s.Offset, 10)
 }
 
+// PlaceOf is where a record stands, which is the id of one that descends from
+// no other.
+func PlaceOf(r *broker.Record) Source { return Source{r.Topic, r.Partition, r.Offset} }
+
 // AppendID appends the record's id to b: its ID header or, for a source record,
 // its place.
 func AppendID(b []byte, r *broker.Record) []byte {
 	if id := r.Header(ID); id != nil {
 		return append(b, id...)
 	}
-	return Source{r.Topic, r.Partition, r.Offset}.append(b)
+	return PlaceOf(r).AppendTo(b)
 }
 
 // AppendChild appends to b the id of what a service makes of a record. Of
@@ -105,7 +82,7 @@ func Of(r *broker.Record) (Path, error) {
 	if id := r.Header(ID); id != nil {
 		return Parse(string(id))
 	}
-	return Path{Source: Source{r.Topic, r.Partition, r.Offset}}, nil
+	return Path{Source: PlaceOf(r)}, nil
 }
 
 // SourceIn returns the partition and offset of the source in topic that a record

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // Known is what the caller knows and this package does not.
@@ -96,7 +97,7 @@ func (c *checker) checkNames() {
 		c.checkKey(path("topics", t), "topic", t, 0)
 	}
 	for _, s := range c.g.services {
-		c.checkKey(path("services", s), "service", s, len(decisionsSuffix))
+		c.checkKey(path("services", s), "service", s, lineage.MaxEnding)
 	}
 	for _, g := range c.g.gathers {
 		c.checkKey(path("gather", g), "gather", g, 0)

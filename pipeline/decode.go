@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/millrace-ml/millrace/internal/spelling"
 )
 
 // decoder fills the structs of a Pipeline from a YAML tree, by their tags. It
@@ -143,7 +145,7 @@ func (d *decoder) decodeStruct(at string, n ast.Node, v reflect.Value) {
 		if !known {
 			// A misspelled field is read as the one that was likely meant, so
 			// that it does not show up a second time as a missing one.
-			guess, near := nearest(e.key, fieldNames(v.Type()))
+			guess, near := spelling.Nearest(e.key, fieldNames(v.Type()))
 			hint := didYouMean(e.key, fieldNames(v.Type()), quoteOdd)
 			if !near {
 				hint = "the fields here are " + strings.Join(fieldNames(v.Type()), ", ")

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // Whatever the bytes are, Check ends soon and without a panic, either with a
@@ -159,7 +161,7 @@ func checkSound(t *testing.T, p *Pipeline) {
 			if w, ok := p.Writer(topic); ok && !w.Gather && place[w.Name] >= place[name] {
 				t.Errorf("service %s comes before %s, which it reads from", name, w.Name)
 			}
-			if partitions[topic] != partitions[s.To] || partitions[topic] != partitions[DeadTopic(name)] {
+			if partitions[topic] != partitions[s.To] || partitions[topic] != partitions[lineage.DeadTopic(name)] {
 				t.Errorf("service %s: partitions differ: %v", name, partitions)
 			}
 		}

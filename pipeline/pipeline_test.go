@@ -257,18 +257,6 @@ func TestDurationsAndSizes(t *testing.T) {
 	}
 }
 
-func TestSuggestionsAreNear(t *testing.T) {
-	names := []string{"tickets", "tags", "sentiments", "from", "to"}
-	for written, want := range map[string]string{
-		"ticktes": "tickets", "Tickets": "tickets", "tag": "tags", "form": "from", "sentimants": "sentiments",
-		"embeddings": "", "x": "", "": "", "tickets": "",
-	} {
-		if got, _ := nearest(written, names); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", written, got, want)
-		}
-	}
-}
-
 func TestAMissingFileIsNamed(t *testing.T) {
 	_, err := Load("testdata/none.yaml")
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "testdata/none.yaml") {

@@ -160,7 +160,7 @@ func withoutPassword(line string) string {
 // excerptWidth is how much of a long line is shown.
 const excerptWidth = 100
 
-// excerpt cuts what is shown of a line, made harmless to a terminal, and the
+// excerpt cuts what is shown of a line, unable to steer a terminal, and the
 // blanks that put a caret under the column.
 func excerpt(line string, column int) (text, indent string) {
 	runes := []rune(line)

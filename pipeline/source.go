@@ -164,7 +164,7 @@ func (r *report) sorted() Problems {
 		r.problems = append(r.problems, Problem{
 			File: r.src.file, Severity: Error,
 			Message: fmt.Sprintf("and %d more", r.left),
-			Hint:    "mend these first",
+			Hint:    "fix these first",
 		})
 		r.left = 0
 	}

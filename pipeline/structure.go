@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // pathOf is the path of a field of a service or gather.
@@ -196,7 +198,7 @@ func (c *checker) checkPartitions() {
 		c.checkSameCount(pathOf(u, "to"), counts, first, c.to(u),
 			fmt.Sprintf("%s answers each record in the partition it is read from", c.call(u)))
 		if !u.Gather {
-			c.checkSameCount(path("topics", DeadTopic(u.Name)), counts, first, DeadTopic(u.Name),
+			c.checkSameCount(path("topics", lineage.DeadTopic(u.Name)), counts, first, lineage.DeadTopic(u.Name),
 				"dead letters keep the partition of their record")
 		}
 	}

@@ -6,22 +6,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/lineage"
 )
-
-const (
-	deadSuffix      = ".dead"
-	decisionsSuffix = deadSuffix + ".decisions"
-)
-
-// DeadTopic is the topic of a service's dead letters.
-func DeadTopic(service string) string { return service + deadSuffix }
-
-// DecisionsTopic is the topic of what was decided on a service's dead letters. It
-// is made when the first one is retried or dropped.
-func DecisionsTopic(service string) string { return service + decisionsSuffix }
 
 // User is a service or a gather that reads or writes a topic.
 type User struct {
@@ -225,14 +213,14 @@ func (p *Pipeline) Sources() []string {
 // deadOf is the service whose dead letters, or what was decided on them, a topic
 // is kept for.
 func (g *graph) deadOf(topic string) (service string, is bool) {
-	for _, suffix := range []string{deadSuffix, decisionsSuffix} {
-		if service, is := strings.CutSuffix(topic, suffix); is {
-			if _, is := g.p.Services[service]; is {
-				return service, true
-			}
-		}
+	service, is = lineage.DeadOf(topic)
+	if !is {
+		service, is = lineage.DecisionsOf(topic)
 	}
-	return "", false
+	if _, known := g.p.Services[service]; !is || !known {
+		return "", false
+	}
+	return service, true
 }
 
 func (g *graph) isDead(topic string) bool {
@@ -368,7 +356,7 @@ func (p *Pipeline) AllTopics() []broker.Topic {
 			add(t, inherited)
 		}
 		if !u.Gather {
-			add(DeadTopic(u.Name), inherited)
+			add(lineage.DeadTopic(u.Name), inherited)
 		}
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b broker.Topic) int { return cmp.Compare(a.Name, b.Name) })

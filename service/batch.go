@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 )
@@ -137,7 +138,7 @@ func (b *batch) head(i int, r *broker.Record, index, count, attempts int) []brok
 func (b *batch) mark(i int, r *broker.Record, status, why string, attempts int) {
 	headers := append(b.head(i, r, 0, 1, attempts), broker.Header{Key: lineage.Status, Value: []byte(status)})
 	if why != "" {
-		headers = append(headers, broker.Header{Key: lineage.Error, Value: []byte(clip(why))})
+		headers = append(headers, broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(why, maxText))})
 	}
 	b.add(i, b.s.c.To, r, nil, headers)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/internal/loop"
 )
 
@@ -59,7 +60,7 @@ func (f *flow) run(ctx, work context.Context) error {
 
 // poll starts a task for each batch until ctx ends.
 func (f *flow) poll(ctx, work context.Context) error {
-	pause := loop.NewPause(f.s.c.Backoff)
+	pause := backoff.New(f.s.c.Backoff, backoff.Longest)
 	for f.room(ctx) {
 		polled, err := f.c.Poll(ctx, f.s.c.Batch)
 		if err == nil {
@@ -76,7 +77,7 @@ func (f *flow) poll(ctx, work context.Context) error {
 			return err
 		}
 		f.s.c.Logger.Warn("poll failed, trying again", "error", err)
-		pause.Wait(ctx)
+		_ = pause.Wait(ctx) // the loop ends with its context
 	}
 	return nil
 }

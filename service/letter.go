@@ -7,32 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 )
-
-// Headers of a dead letter, beside those of package lineage. Key, value and the
-// other headers are those of the record that failed.
-const (
-	DeadService = "mr-dead-service" // the service that failed on it
-	DeadRecord  = "mr-dead-record"  // where it stands: topic/partition/offset
-	DeadModel   = "mr-dead-model"   // the model and version that failed
-	DeadStack   = "mr-dead-stack"   // of the panic, if it was one
-	DeadCut     = "mr-dead-cut"     // value and perhaps key are left out, for lack of room: the value's bytes
-)
-
-// OfDeadLetter reports whether a header was added when a record became a dead
-// letter; the others came with the record. (A record without an id got its
-// place as one, which is the same.)
-func OfDeadLetter(header string) bool {
-	switch header {
-	case DeadService, DeadRecord, DeadModel, DeadStack, DeadCut, lineage.Error, lineage.Attempts:
-		return true
-	}
-	return false
-}
 
 // Letter is a dead letter, taken apart.
 type Letter struct {
@@ -51,13 +30,13 @@ type Letter struct {
 // ReadLetter takes a record of a dead-letter topic apart.
 func ReadLetter(r *broker.Record) (Letter, error) {
 	l := Letter{
-		Service: string(r.Header(DeadService)),
-		Model:   string(r.Header(DeadModel)),
+		Service: string(r.Header(lineage.DeadService)),
+		Model:   string(r.Header(lineage.DeadModel)),
 		Error:   string(r.Header(lineage.Error)),
-		Stack:   string(r.Header(DeadStack)),
-		Cut:     r.Header(DeadCut) != nil,
+		Stack:   string(r.Header(lineage.DeadStack)),
+		Cut:     r.Header(lineage.DeadCut) != nil,
 	}
-	place, err := lineage.Parse(string(r.Header(DeadRecord)))
+	place, err := lineage.Parse(string(r.Header(lineage.DeadRecord)))
 	if l.Service == "" || err != nil || place.Steps != "" {
 		return Letter{}, fmt.Errorf("%s[%d] offset %d is not a dead letter: its headers do not tell which record a service failed on", r.Topic, r.Partition, r.Offset)
 	}
@@ -65,7 +44,7 @@ func ReadLetter(r *broker.Record) (Letter, error) {
 	s := place.Source
 	l.Record = broker.Record{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset, Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
-		if OfDeadLetter(h.Key) || h.Key == lineage.ID && string(h.Value) == s.String() {
+		if lineage.OfDeadLetter(h.Key) || h.Key == lineage.ID && string(h.Value) == s.String() {
 			continue
 		}
 		l.Record.Headers = append(l.Record.Headers, h)
@@ -77,30 +56,30 @@ func ReadLetter(r *broker.Record) (Letter, error) {
 func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 	headers := make([]broker.Header, 0, len(r.Headers)+7)
 	for _, h := range r.Headers {
-		if !OfDeadLetter(h.Key) { // from an earlier burial
+		if !lineage.OfDeadLetter(h.Key) { // from an earlier burial
 			headers = append(headers, h)
 		}
 	}
 	if r.Header(lineage.ID) == nil {
 		headers = append(headers, broker.Header{Key: lineage.ID, Value: lineage.AppendID(nil, r)})
 	}
-	place := lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	place := lineage.PlaceOf(r)
 	headers = append(headers,
-		broker.Header{Key: DeadService, Value: []byte(b.s.c.Name)},
-		broker.Header{Key: DeadRecord, Value: []byte(place.String())},
-		broker.Header{Key: DeadModel, Value: b.s.model},
-		broker.Header{Key: lineage.Error, Value: []byte(clip(o.err.Error()))},
+		broker.Header{Key: lineage.DeadService, Value: []byte(b.s.c.Name)},
+		broker.Header{Key: lineage.DeadRecord, Value: []byte(place.String())},
+		broker.Header{Key: lineage.DeadModel, Value: b.s.model},
+		broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
 		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
 	var panicked *PanicError
 	if errors.As(o.err, &panicked) {
-		headers = append(headers, broker.Header{Key: DeadStack, Value: []byte(clip(string(panicked.Stack)))})
+		headers = append(headers, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
 	}
 	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
 	// It was near the limit before the headers came: the place tells where the
 	// whole record is.
 	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
 		letter.Value = nil
-		letter.Headers = append(letter.Headers, broker.Header{Key: DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+		letter.Headers = append(letter.Headers, broker.Header{Key: lineage.DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
 	}
 	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
 		letter.Key = nil
@@ -147,10 +126,3 @@ func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(resul
 
 // maxText bounds errors and stacks in headers.
 const maxText = 4096
-
-func clip(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
-}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/millrace-ml/millrace/internal/loop"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/model"
 )
 
@@ -77,11 +77,13 @@ func (p *predictor) answer(ctx context.Context, from, to int) error {
 // failed is the error of the last call as a whole, or nil when each item has
 // its own.
 func (p *predictor) again(ctx context.Context, left []int, failed error, tries int) error {
-	pause := loop.NewPause(p.s.c.Backoff)
+	pause := backoff.New(p.s.c.Backoff, backoff.Longest)
 	for ; len(left) > 0 && tries < p.s.c.Attempts; tries++ {
 		p.s.c.Logger.Debug("predicting again", "items", len(left), "attempt", tries+1, "error", failed)
-		pause.Wait(ctx)
-		var err error
+		err := pause.Wait(ctx)
+		if err != nil {
+			return err
+		}
 		if left, failed, err = p.attempt(ctx, left); err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ type Config struct {
 	Backoff  time.Duration // before the second attempt, then doubled; 0 means 100 ms
 	Timeout  time.Duration // of one call of the model; 0 means 30 s
 
-	// Grace is how long a batch may go on after Run was told to stop, before it
+	// Grace is how long a batch may go on after Run is to stop, before it
 	// is given back to the broker; 0 means 10 s.
 	Grace time.Duration
 

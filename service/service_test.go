@@ -261,12 +261,12 @@ func TestAPoisonRecordIsOneDeadLetterAndItsMatesAreAnswered(t *testing.T) {
 			want(t, "results", values(out), expected)
 			dead := b.read("svc.dead", 1)[0]
 			stop()
-			if string(dead.Value) != "poison" || string(dead.Header(service.DeadRecord)) != "in/0/11" ||
-				string(dead.Header(service.DeadService)) != "svc" || dead.Header(lineage.Error) == nil {
+			if string(dead.Value) != "poison" || string(dead.Header(lineage.DeadRecord)) != "in/0/11" ||
+				string(dead.Header(lineage.DeadService)) != "svc" || dead.Header(lineage.Error) == nil {
 				t.Errorf("dead letter %s %v", dead.Value, dead.Headers)
 			}
-			if strings.Contains(name, "panic") && !strings.Contains(string(dead.Header(service.DeadStack)), "service_test") {
-				t.Errorf("the dead letter has no stack: %s", dead.Header(service.DeadStack))
+			if strings.Contains(name, "panic") && !strings.Contains(string(dead.Header(lineage.DeadStack)), "service_test") {
+				t.Errorf("the dead letter has no stack: %s", dead.Header(lineage.DeadStack))
 			}
 			if seen.Failed != 1 || seen.Values != 36 || seen.Retries == 0 {
 				t.Errorf("observed %+v", seen)
@@ -330,7 +330,7 @@ func TestADeadLetterOfARecordAtTheLimitNamesItsPlace(t *testing.T) {
 	b.publish(big)
 	b.serve(each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("no"))) }))
 	dead := b.read("svc.dead", 1)[0]
-	if len(dead.Value) != 0 || string(dead.Header(service.DeadRecord)) != "in/0/0" {
+	if len(dead.Value) != 0 || string(dead.Header(lineage.DeadRecord)) != "in/0/0" {
 		t.Errorf("dead letter of %d bytes, %v", len(dead.Value), dead.Headers)
 	}
 }
@@ -569,7 +569,7 @@ func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
 	if id := string(out[1].Header(lineage.ID)); id != "tickets/0/7/tagger/svc" {
 		t.Errorf("the marker's id is %q", id)
 	}
-	if dead := b.read("svc.dead", 1)[0]; string(dead.Header(service.DeadRecord)) != "in/0/0" {
+	if dead := b.read("svc.dead", 1)[0]; string(dead.Header(lineage.DeadRecord)) != "in/0/0" {
 		t.Errorf("dead letter %v", dead.Headers)
 	}
 }

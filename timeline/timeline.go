@@ -17,13 +17,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/valyala/fastjson"
-
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
-	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/service"
 )
 
 // Event is a record of the timeline.
@@ -77,7 +74,7 @@ func Of(ctx context.Context, b *broker.Broker, what string, since broker.Positio
 	}
 	var all []Event
 	for _, t := range topics {
-		if deadletter.OfDecisions(t.Name) {
+		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
 		found, err := scan(ctx, b, t.Name, oldest, byID)
@@ -132,9 +129,8 @@ func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what
 		}
 	}
 	var sources []*broker.Record
-	var parser fastjson.Parser
 	for _, t := range topics {
-		if deadletter.OfDecisions(t.Name) {
+		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
 		for r, err := range broker.Records(ctx, b, t.Name, broker.AllPartitions, since, broker.Position{}) {
@@ -147,7 +143,7 @@ func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what
 				}
 				continue
 			}
-			if matches(r, what, &parser) {
+			if matches(r, what) {
 				sources = append(sources, r)
 			}
 		}
@@ -164,7 +160,7 @@ func sourceOf(ctx context.Context, b *broker.Broker, s lineage.Source) *broker.R
 		if err != nil || r == nil || r.Offset != s.Offset {
 			return nil
 		}
-		of := r.Header(gather.HeaderOf)
+		of := r.Header(lineage.JoinOf)
 		if of == nil {
 			of = r.Header(lineage.ID)
 		}
@@ -179,22 +175,22 @@ func sourceOf(ctx context.Context, b *broker.Broker, s lineage.Source) *broker.R
 
 // isSource reports whether a record descends from no other.
 func isSource(r *broker.Record) bool {
-	return r.Header(lineage.ID) == nil && r.Header(gather.HeaderOf) == nil
+	return r.Header(lineage.ID) == nil && r.Header(lineage.JoinOf) == nil
 }
 
-func matches(r *broker.Record, what string, parser *fastjson.Parser) bool {
+func matches(r *broker.Record, what string) bool {
 	if string(r.Key) == what || string(r.Header(lineage.SourceID)) == what {
 		return true
 	}
 	if !bytes.Contains(r.Value, []byte(what)) {
 		return false
 	}
-	v, err := parser.ParseBytes(r.Value)
-	if err != nil {
-		return false
+	id := jsontext.Field(r.Value, "id")
+	if text, is := jsontext.String(id); is {
+		return text == what
 	}
-	id := v.Get("id")
-	return id != nil && (string(id.GetStringBytes()) == what || id.Type() == fastjson.TypeNumber && id.String() == what)
+	number, is := jsontext.Number(id)
+	return is && number == what
 }
 
 func idOf(r *broker.Record) string { return string(lineage.AppendID(nil, r)) }
@@ -248,12 +244,12 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	e.Attempts, _ = strconv.Atoi(string(r.Header(lineage.Attempts)))
 	var path lineage.Path
 	var err error
-	switch of := r.Header(gather.HeaderOf); {
+	switch of := r.Header(lineage.JoinOf); {
 	case of != nil:
 		path, err = lineage.Parse(string(of))
-		e.What, e.ID = "gathered", lineage.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}.String()
-		e.Status = string(r.Header(gather.HeaderStatus))
-		e.Revision, _ = strconv.Atoi(string(r.Header(gather.HeaderRevision)))
+		e.What, e.ID = "gathered", lineage.PlaceOf(r).String()
+		e.Status = string(r.Header(lineage.JoinStatus))
+		e.Revision, _ = strconv.Atoi(string(r.Header(lineage.JoinRevision)))
 	default:
 		path, err = lineage.Of(r)
 		e.What, e.ID = "answered", idOf(r)
@@ -269,8 +265,8 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	}
 	e.After = r.Time.Sub(source.Time).Milliseconds()
 	switch {
-	case r.Header(service.DeadService) != nil:
-		e.What, e.Service, e.Model = deadLetter, string(r.Header(service.DeadService)), string(r.Header(service.DeadModel))
+	case r.Header(lineage.DeadService) != nil:
+		e.What, e.Service, e.Model = deadLetter, string(r.Header(lineage.DeadService)), string(r.Header(lineage.DeadModel))
 	case e.What == "gathered":
 	case isSource(r):
 		e.What, e.Service = "published", ""

@@ -90,10 +90,10 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// What was wrong is mended for one of them.
+	// What was wrong is fixed for one of them.
 	office := deadletter.Store{Broker: b}
-	mended := millrace.Retrier(millrace.Config{Pipeline: p, Broker: b}) // with the models of the file
-	if _, err := office.Retry(t.Context(), deadletter.Selection{Key: "ann"}, mended); err != nil {
+	fixed := millrace.Retrier(millrace.Config{Pipeline: p, Broker: b}) // with the models of the file
+	if _, err := office.Retry(t.Context(), deadletter.Selection{Key: "ann"}, fixed); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := office.Drop(t.Context(), deadletter.Selection{Key: "bob"}); err != nil {

@@ -5,7 +5,7 @@
 // answered.
 //
 // The one idea: the broker knows how far a batch is. Each record carries its
-// line, so what was published is seen in the source topic; how long the output
+// number, so what was published is seen in the source topic; how long the output
 // was is settled together with the position in the results. A batch that was
 // interrupted, even by kill -9, cuts the output back to what was settled and
 // goes on, and each record is there once.
@@ -26,6 +26,8 @@ import (
 
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/records"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -34,11 +36,11 @@ type Config struct {
 	App millrace.Config // its gathers get no deadline
 
 	Input  io.Reader
-	Name   string // of the input, for its format and to know it again
-	Format Format // empty: by name or content
-	Key    string // field that is the key; empty: "key" or "id", else the line
-	Topic  string // to publish to; empty: the pipeline's only source
-	Result string // topic to write out; empty: the only gather's, or the only one that no one reads
+	Name   string         // of the input, for its format and to know it again
+	Format records.Format // empty: by name or content
+	Key    string         // field that is the key; empty: "key" or "id", else the record's number
+	Topic  string         // to publish to; empty: the pipeline's only source
+	Result string         // topic to write out; empty: the only gather's, or the only one that no one reads
 
 	Output   string // file, or "-" for Stdout
 	Stdout   io.Writer
@@ -57,9 +59,6 @@ type Progress struct {
 	Ended     bool  // the input was read to its end
 }
 
-// header is the source record's header that tells its line.
-const header = "mr-line"
-
 // inFlight bounds the records that are published but not answered.
 const inFlight = 16384
 
@@ -71,7 +70,7 @@ type run struct {
 	c       Config
 	b       *broker.Broker
 	app     *millrace.App
-	in      *input
+	in      *records.Reader
 	counted bool // the results are one a record, by a gather
 
 	read, published, written, rejected, failed atomic.Int64
@@ -131,6 +130,11 @@ func (r *run) work(ctx context.Context, out *output, rejects *rejects) error {
 
 func (r *run) chooseTopics() error {
 	p := r.c.App.Pipeline
+	for _, name := range append(p.Order(), p.Gathers()...) {
+		if lineage.GroupOf(p.Name, name) == lineage.BatchOf(p.Name) {
+			return fmt.Errorf("%s has the name of the batch's own consumer group: give it another one", name)
+		}
+	}
 	if r.c.Topic == "" {
 		sources := p.Sources()
 		if len(sources) != 1 {
@@ -172,34 +176,20 @@ func results(p *pipeline.Pipeline) []string {
 
 // publish reads the input and publishes what was not published before.
 func (r *run) publish(ctx context.Context, rejects *rejects) error {
-	done, err := r.publishedLines(ctx)
+	done, err := r.lastPublished(ctx)
 	if err != nil {
 		return fmt.Errorf("find out what was published: %w", err)
 	}
-	var records []broker.Record
-	flush := func() error {
-		if len(records) == 0 {
-			return nil
-		}
-		if !r.waitForRoom() {
-			return ctx.Err()
-		}
-		if _, err := r.b.Publish(ctx, records...); err != nil {
-			return fmt.Errorf("publish to %s: %w", r.c.Topic, err)
-		}
-		r.published.Add(int64(len(records)))
-		records = records[:0]
-		return nil
-	}
+	var next []broker.Record
 	for ctx.Err() == nil {
-		e, err := r.in.next()
+		e, err := r.in.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		r.read.Store(r.in.read)
+		r.read.Store(r.in.Read())
 		if e.Reason != "" {
 			r.rejected.Add(1)
 			if err := rejects.add(e); err != nil {
@@ -207,24 +197,25 @@ func (r *run) publish(ctx context.Context, rejects *rejects) error {
 			}
 			continue
 		}
-		if len(e.Key) == 0 {
-			e.Key = lineKey(e.Line)
+		if e.Key == nil {
+			e.Key = ownKey(e.Number)
 		}
-		if e.Line <= done[broker.PartitionOf(e.Key, len(done))] {
+		if e.Number <= done[broker.PartitionOf(e.Key, len(done))] {
 			r.published.Add(1)
 			continue
 		}
-		records = append(records, broker.Record{
-			Topic: r.c.Topic, Key: e.Key, Value: append([]byte(nil), e.Value...),
-			Headers: []broker.Header{{Key: header, Value: strconv.AppendInt(nil, int64(e.Line), 10)}},
+		next = append(next, broker.Record{
+			Topic: r.c.Topic, Key: e.Key, Value: e.Value,
+			Headers: []broker.Header{{Key: lineage.Number, Value: strconv.AppendInt(nil, int64(e.Number), 10)}},
 		})
-		if len(records) == publishBatch {
-			if err := flush(); err != nil {
+		if len(next) == publishBatch {
+			if err := r.flush(ctx, next); err != nil {
 				return err
 			}
+			next = next[:0]
 		}
 	}
-	if err := flush(); err != nil {
+	if err := r.flush(ctx, next); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -237,9 +228,30 @@ func (r *run) publish(ctx context.Context, rejects *rejects) error {
 	return nil
 }
 
-// publishedLines returns the last line published to each partition. Lines are
-// published in order, so all before it that belong there are there too.
-func (r *run) publishedLines(ctx context.Context) ([]int, error) {
+// flush publishes records once there is room for them.
+func (r *run) flush(ctx context.Context, next []broker.Record) error {
+	if len(next) == 0 {
+		return nil
+	}
+	if !r.waitForRoom() {
+		return ctx.Err()
+	}
+	if _, err := r.b.Publish(ctx, next...); err != nil {
+		return fmt.Errorf("publish to %s: %w", r.c.Topic, err)
+	}
+	r.published.Add(int64(len(next)))
+	return nil
+}
+
+// ownKey is the key of a record that has none of its own. Every record of a
+// batch has a key, so that its partition is known and a batch that goes on after
+// an interruption knows what was published.
+func ownKey(number int) []byte { return strconv.AppendInt([]byte("record-"), int64(number), 10) }
+
+// lastPublished returns the number of the last record published to each
+// partition. They are published in order, so all before it that belong there are
+// there too.
+func (r *run) lastPublished(ctx context.Context) ([]int, error) {
 	infos, err := r.b.Topics(ctx)
 	if err != nil {
 		return nil, err
@@ -248,8 +260,8 @@ func (r *run) publishedLines(ctx context.Context) ([]int, error) {
 		if info.Name != r.c.Topic {
 			continue
 		}
-		lines := make([]int, len(info.Ends))
-		for p := range lines {
+		numbers := make([]int, len(info.Ends))
+		for p := range numbers {
 			last, err := broker.Last(ctx, r.b, r.c.Topic, int32(p))
 			if err != nil {
 				return nil, err
@@ -257,11 +269,11 @@ func (r *run) publishedLines(ctx context.Context) ([]int, error) {
 			if last == nil {
 				continue
 			}
-			if lines[p], err = strconv.Atoi(string(last.Header(header))); err != nil {
+			if numbers[p], err = strconv.Atoi(string(last.Header(lineage.Number))); err != nil {
 				return nil, fmt.Errorf("topic %s holds records of another origin: use another --data-dir for a batch", r.c.Topic)
 			}
 		}
-		return lines, nil
+		return numbers, nil
 	}
 	return nil, fmt.Errorf("%w: %s", broker.ErrUnknownTopic, r.c.Topic)
 }
@@ -294,7 +306,7 @@ func (r *run) complete() bool {
 func (r *run) quiet(ctx context.Context) (bool, error) {
 	p := r.c.App.Pipeline
 	for _, name := range append(p.Order(), p.Gathers()...) {
-		lags, err := r.b.Lag(ctx, millrace.GroupOf(p.Name, name))
+		lags, err := r.b.Lag(ctx, lineage.GroupOf(p.Name, name))
 		if err != nil {
 			return false, err
 		}

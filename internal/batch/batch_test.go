@@ -140,6 +140,13 @@ func TestAPipelineWithoutAGatherEndsToo(t *testing.T) {
 	}
 }
 
+func TestAServiceThatIsCalledBatchIsRefused(t *testing.T) {
+	s := newSetUp(t, strings.ReplaceAll(chained, "two:", "batch:"))
+	if _, err := s.run(t.Context(), tickets(1)); err == nil || !strings.HasPrefix(err.Error(), "batch has the name") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAnEmptyInputIsAnEmptyOutput(t *testing.T) {
 	for _, graph := range []string{joined, chained} {
 		s := newSetUp(t, graph)
@@ -153,12 +160,21 @@ func TestAnEmptyInputIsAnEmptyOutput(t *testing.T) {
 }
 
 func TestAnInterruptedBatchGoesOnWhereItStopped(t *testing.T) {
-	s := newSetUp(t, joined)
 	const n = 8000
+	array := "[" + strings.ReplaceAll(strings.TrimSpace(tickets(n)), "\n", ",") + "]"
+	for name, input := range map[string]string{"lines": tickets(n), "an array on one line": array} {
+		t.Run(name, func(t *testing.T) { interrupt(t, input, n) })
+	}
+}
+
+// interrupt runs a batch over n records, and interrupts it again and again.
+func interrupt(t *testing.T, input string, n int) {
+	s := newSetUp(t, joined)
+	named := func(c *Config) { c.Name = "-" }
 	interruptions := 0
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(interruptions+1)*60*time.Millisecond)
-		_, err := s.run(ctx, tickets(n))
+		_, err := s.run(ctx, input, named)
 		stopped := ctx.Err() != nil
 		cancel()
 		if err == nil {
@@ -180,11 +196,11 @@ func TestAnInterruptedBatchGoesOnWhereItStopped(t *testing.T) {
 	if interruptions == 0 {
 		t.Error("the batch was never interrupted")
 	}
-	if _, err := s.run(t.Context(), tickets(n)); err != nil {
+	if _, err := s.run(t.Context(), input, named); err != nil {
 		t.Errorf("run again when complete: %v", err)
 	}
 	s.want(n)
-	if _, err := s.run(t.Context(), tickets(5)); err == nil || !strings.Contains(err.Error(), "another") {
+	if _, err := s.run(t.Context(), tickets(5), named); err == nil || !strings.Contains(err.Error(), "another") {
 		t.Errorf("run with another input: %v", err)
 	}
 }
@@ -223,64 +239,13 @@ func TestLinesThatAreNoInputAreNamedAndTheRestIsAnswered(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d: %s", r.Line, r.Reason))
 	}
 	want := []string{
-		"2: not JSON at byte 6: unexpected end of JSON input",
-		"4: not UTF-8 at byte 7",
-		"5: nested deeper than 128 levels at byte 128",
-		"6: longer than the limit of 8387584 bytes",
-		"7: not JSON at byte 9: invalid character '{' after top-level value",
+		"2: not JSON: unexpected end at byte 6",
+		"4: invalid UTF-8 at byte 7",
+		"5: more than 128 arrays and objects in each other at byte 128",
+		"6: longer than 8387584 bytes, the limit of a record",
+		"7: not JSON: invalid character '{' after top-level value at byte 8",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("rejected:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-}
-
-func TestCSVRowsBecomeObjects(t *testing.T) {
-	in := newInput(strings.NewReader("text,category\n"+
-		"\"say \"\"hi\"\",\nnow\",a\n"+
-		"b\n"+
-		"\"never closed,c\n"+
-		"<d>,e\n"), CSV, "", 1000)
-	var got []string
-	for {
-		e, err := in.next()
-		if err != nil {
-			break
-		}
-		got = append(got, fmt.Sprintf("%d %s%s", e.Line, e.Value, e.Reason))
-	}
-	want := []string{
-		`2 {"text":"say \"hi\",\nnow","category":"a"}`,
-		`4 has 1 fields, the header has 2`,
-		`5 a quoted field is not closed`,
-		`6 {"text":"<d>","category":"e"}`,
-	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-func FuzzInput(f *testing.F) {
-	f.Add([]byte("text,b\n\"a\",c\n"), true)
-	f.Add([]byte("{\"id\":1}\n[\n"), false)
-	f.Fuzz(func(t *testing.T, data []byte, csv bool) {
-		format := JSONL
-		if csv {
-			format = CSV
-		}
-		in := newInput(bytes.NewReader(data), format, "", 1<<12)
-		last := 0
-		for {
-			e, err := in.next()
-			if err != nil {
-				return
-			}
-			if e.Line <= last {
-				t.Fatalf("line %d after %d", e.Line, last)
-			}
-			last = e.Line
-			if e.Reason == "" && !json.Valid(e.Value) {
-				t.Fatalf("accepted %q", e.Value)
-			}
-		}
-	})
 }

@@ -16,10 +16,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/internal/loop"
+	"github.com/millrace-ml/millrace/internal/records"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // mark is what a batch remembers in its own topic: what it is, at first, and
@@ -41,6 +42,9 @@ type output struct {
 	mark  mark
 }
 
+// headerRoom is what a record's key and header may take beside its value.
+const headerRoom = 1024
+
 // openOutput opens the output and the input where an earlier run left off.
 func (r *run) openOutput(ctx context.Context) (*output, error) {
 	head := bufio.NewReaderSize(r.c.Input, 1<<16)
@@ -48,10 +52,13 @@ func (r *run) openOutput(ctx context.Context) (*output, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("read input: %w", err)
 	}
-	if r.c.Format == "" {
-		r.c.Format = FormatOf(r.c.Name, begin)
+	r.in, err = records.NewReader(head, records.Options{
+		Name: r.c.Name, Format: r.c.Format, Limit: broker.DefaultMaxRecordBytes - headerRoom,
+		Keys: records.Keys{Field: r.c.Key, Usual: true},
+	})
+	if err != nil {
+		return nil, err
 	}
-	r.in = newInput(head, r.c.Format, r.c.Key, broker.DefaultMaxRecordBytes-1024)
 
 	sum := sha256.Sum256(begin)
 	what := mark{Input: hex.EncodeToString(sum[:16])}
@@ -60,7 +67,7 @@ func (r *run) openOutput(ctx context.Context) (*output, error) {
 			return nil, err
 		}
 	}
-	o := &output{r: r, topic: millrace.GroupOf(r.c.App.Pipeline.Name, "batch")}
+	o := &output{r: r, topic: lineage.BatchOf(r.c.App.Pipeline.Name)}
 	if err := o.resume(ctx, what); err != nil {
 		return nil, err
 	}
@@ -212,20 +219,15 @@ func (o *output) done(ctx context.Context) (bool, error) {
 
 // settle writes the results, makes them durable, and remembers it with the
 // group's position.
-func (o *output) settle(ctx context.Context, c *broker.Consumer, records []broker.Record) error {
-	for i := range records {
-		line := bytes.TrimSuffix(records[i].Value, []byte{'\n'})
-		if bytes.IndexByte(line, '\n') >= 0 {
-			var one bytes.Buffer
-			if err := json.Compact(&one, line); err == nil {
-				line = one.Bytes()
-			}
-		}
+func (o *output) settle(ctx context.Context, c *broker.Consumer, results []broker.Record) error {
+	var line []byte
+	for i := range results {
+		line = jsontext.AppendLine(line[:0], bytes.TrimSuffix(results[i].Value, []byte{'\n'}))
 		_, _ = o.w.Write(line) // errors stay in the writer until Flush
 		_ = o.w.WriteByte('\n')
 		o.mark.Bytes += int64(len(line)) + 1
 		o.mark.Written++
-		if string(records[i].Header(gather.HeaderStatus)) == "partial" {
+		if string(results[i].Header(lineage.JoinStatus)) == lineage.JoinPartial {
 			o.mark.Failed++
 		}
 	}
@@ -244,7 +246,7 @@ func (o *output) settle(ctx context.Context, c *broker.Consumer, records []broke
 	settled, err := loop.Settling{
 		Settle: c.Settle, Logger: o.r.c.App.Logger,
 		Results: func() []broker.Record {
-			return []broker.Record{{Topic: o.topic, Partition: records[0].Partition, Pinned: true, Value: value}}
+			return []broker.Record{{Topic: o.topic, Partition: results[0].Partition, Pinned: true, Value: value}}
 		},
 	}.Run(ctx)
 	if err != nil {
@@ -282,7 +284,7 @@ type rejects struct {
 	w    *bufio.Writer
 }
 
-func (f *rejects) add(e Entry) error {
+func (f *rejects) add(e records.Record) error {
 	if f.file == nil {
 		var err error
 		if f.file, err = os.Create(f.path); err != nil {

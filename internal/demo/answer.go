@@ -19,7 +19,7 @@ type Answer struct {
 	Text     string
 
 	Complete bool
-	Revision int           // from 1; more when a part came late and mended the answer
+	Revision int           // from 1; more when a part came late and amended the answer
 	Latency  time.Duration // from the message to this answer; 0 if it is not known
 
 	Sentiment string   // negative, neutral or positive; empty if it is not there

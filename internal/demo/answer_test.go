@@ -44,7 +44,7 @@ func TestAMendedAnswerTakesThePlaceOfTheFirst(t *testing.T) {
 	} {
 		b.enter(&a)
 	}
-	if want := (Counts{Written: 2, Complete: 1, Partial: 1, Mended: 2}); b.counts != want {
+	if want := (Counts{Written: 2, Complete: 1, Partial: 1, Amended: 2}); b.counts != want {
 		t.Errorf("counts %+v, want %+v", b.counts, want)
 	}
 	if len(b.latest) != 2 || b.latest[0].Sentiment != "neutral" || b.latest[0].Latency != 5*time.Second || len(b.sent) != 0 {

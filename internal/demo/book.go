@@ -21,7 +21,7 @@ type Counts struct {
 	Written  int64
 	Complete int64 // first answers with every part
 	Partial  int64 // first answers without a part
-	Mended   int64 // later revisions
+	Amended  int64 // later revisions
 }
 
 const latestKept = 64
@@ -36,7 +36,7 @@ func (b *book) send(ids []string, now time.Time) {
 // enter notes an answer and sets its latency.
 func (b *book) enter(a *Answer) {
 	if a.Revision > 1 {
-		b.counts.Mended++
+		b.counts.Amended++
 		b.replace(*a)
 		return
 	}
@@ -56,7 +56,7 @@ func (b *book) enter(a *Answer) {
 	b.latest = append(b.latest, *a)
 }
 
-// replace puts a mended answer in the place of the one it mends.
+// replace puts a amended answer in the place of the one it amends.
 func (b *book) replace(a Answer) {
 	for i := range b.latest {
 		if b.latest[i].ID == a.ID {

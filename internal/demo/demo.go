@@ -7,7 +7,7 @@
 // The one idea: the demo is a user of Millrace like any other. It publishes to
 // the pipeline's source, reads the gather's topic and asks how the services
 // are; nothing is acted out. Who shows it (package cli) asks for its [State] as
-// often as it likes, or is told each answer.
+// often as it likes, or is called with each answer.
 package demo
 
 import (
@@ -26,6 +26,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/brokers"
 	supportdesk "github.com/millrace-ml/millrace/examples/support-desk"
+	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -226,7 +227,7 @@ func (d *Demo) measure(ctx context.Context) {
 	status := d.app.Status()
 	for i := range status {
 		// The app looks at the lag once a second, which misses a burst.
-		lags, err := d.broker.Lag(ctx, millrace.GroupOf(d.pipeline.Name, status[i].Name))
+		lags, err := d.broker.Lag(ctx, lineage.GroupOf(d.pipeline.Name, status[i].Name))
 		if err != nil {
 			continue // the app warns of it
 		}

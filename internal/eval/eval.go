@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace-ml/millrace/internal/batch"
+	"github.com/millrace-ml/millrace/internal/records"
 	"github.com/millrace-ml/millrace/internal/spelling"
 	"github.com/millrace-ml/millrace/text/metrics"
 )
@@ -28,7 +28,7 @@ type Config struct {
 	Model string   // one of Models, or "checklist" for nearest
 	Data  []string // CoNLL-U for the tagger, otherwise CSV, TSV or JSON lines
 	// Format of the data that is not CoNLL-U; empty: by name or content.
-	Format batch.Format
+	Format records.Format
 	// Columns that hold the text, the label, and for keywords the key phrases and
 	// products; empty: found by their usual names.
 	Text, Label, Keywords, Products string
@@ -62,7 +62,7 @@ type Config struct {
 
 	// Speed is about how long to measure the speed, 0 not at all.
 	Speed time.Duration
-	// Progress is told what is being done; nil is nobody.
+	// Progress is called with what is being done; nil is nobody.
 	Progress func(stage string)
 }
 

@@ -11,12 +11,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrace-ml/millrace/internal/batch"
+	"github.com/millrace-ml/millrace/internal/records"
 	"github.com/millrace-ml/millrace/internal/spelling"
 )
 
-// records are those of one or several files with the same columns.
-type records []record
+// table is the records of one or several files with the same columns.
+type table []record
 
 // record is a row of a table, or a line of JSON.
 type record struct {
@@ -27,8 +27,8 @@ type record struct {
 
 // readRecords reads all records. A line that is none is an error: who measures
 // wants to know what on.
-func readRecords(files []string, format batch.Format) (records, error) {
-	var all records
+func readRecords(files []string, format records.Format) (table, error) {
+	var all table
 	for _, file := range files {
 		before := len(all)
 		var err error
@@ -42,7 +42,7 @@ func readRecords(files []string, format batch.Format) (records, error) {
 	return all, nil
 }
 
-func (rs records) read(file string, format batch.Format) (records, error) {
+func (rs table) read(file string, format records.Format) (table, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, wrong("name a file of labelled data: CSV, TSV or JSON lines", "%w", err)
@@ -51,7 +51,11 @@ func (rs records) read(file string, format batch.Format) (records, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, wrong("name a file in it", "%s is a directory", file)
 	}
-	for e, err := range batch.Entries(f, file, format) {
+	in, err := records.NewReader(f, records.Options{Name: file, Format: format})
+	if err != nil {
+		return nil, wrong("", "%s: %w", file, err)
+	}
+	for e, err := range in.All() {
 		if err != nil {
 			return nil, wrong("", "%s: %w", file, err)
 		}
@@ -74,7 +78,7 @@ func (r *record) wrong(hint, format string, args ...any) error {
 
 // column finds the column that holds something: the given one, or else the first
 // of the usual ones that there is. Flag is how to name it.
-func (rs records) column(flag, given string, usual ...string) (string, error) {
+func (rs table) column(flag, given string, usual ...string) (string, error) {
 	there := map[string]bool{}
 	for i := range rs {
 		for name := range rs[i].fields {
@@ -153,7 +157,7 @@ func (r *record) list(column string) ([]string, error) {
 }
 
 // texts are the texts of all records.
-func (rs records) texts(column string) ([]string, error) {
+func (rs table) texts(column string) ([]string, error) {
 	out := make([]string, len(rs))
 	for i := range rs {
 		var err error

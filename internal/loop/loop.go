@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // Member is a member of a group.
@@ -71,7 +72,7 @@ type Settling struct {
 // Run returns true when the settle took place, false when the batch belongs to
 // another member, and an error when work ends or trying again cannot help.
 func (s Settling) Run(work context.Context) (bool, error) {
-	pause := NewPause(50 * time.Millisecond)
+	pause := backoff.New(50*time.Millisecond, backoff.Longest)
 	results := s.Results()
 	for {
 		err := s.Settle(work, results...)
@@ -90,7 +91,7 @@ func (s Settling) Run(work context.Context) (bool, error) {
 			results = s.Results()
 		default:
 			s.Logger.Warn("settle failed, trying again", "error", err)
-			pause.Wait(work)
+			_ = pause.Wait(work) // the loop ends with work
 		}
 	}
 }

@@ -167,7 +167,7 @@ func Clip(text string, width int) string {
 	return strings.TrimRight(text[:at], " ") + "…"
 }
 
-// Clean makes control characters and bytes that are not UTF-8 harmless: a text
+// Clean replaces control characters and bytes that are not UTF-8: a text
 // must not steer the terminal.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {

@@ -11,10 +11,7 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/deadletter"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/service"
 )
 
 // Errors of [Prepare] and [Transfer.Run], beside those of the brokers.
@@ -97,7 +94,7 @@ func (t *Transfer) chooseTopics(ctx context.Context) error {
 		}
 		t.plan.Topics = append(t.plan.Topics, plan)
 		t.progress.Total += plan.Records
-		if !deadletter.OfDecisions(info.Name) { // from which nothing descends
+		if _, decisions := lineage.DecisionsOf(info.Name); !decisions { // from which nothing descends
 			t.uneven = t.uneven || t.even > 0 && info.Partitions != t.even
 			t.even = info.Partitions
 		}
@@ -209,7 +206,7 @@ func (t *Transfer) checkTarget(ctx context.Context) error {
 }
 
 func (t *Transfer) checkFirst(ctx context.Context, l *log) error {
-	if deadletter.OfDecisions(l.topic) {
+	if _, decisions := lineage.DecisionsOf(l.topic); decisions {
 		return nil // there are offsets in its values
 	}
 	there, err := broker.First(ctx, t.c.To, l.topic, l.partition, broker.Start())
@@ -228,11 +225,7 @@ func (t *Transfer) checkFirst(ctx context.Context, l *log) error {
 
 // sameButPlaces compares headers, but for the offsets in them.
 func sameButPlaces(x, y broker.Header) bool {
-	switch x.Key {
-	case lineage.ID, gather.HeaderOf, gather.HeaderLow, service.DeadRecord:
-		return x.Key == y.Key
-	}
-	return x.Key == y.Key && bytes.Equal(x.Value, y.Value)
+	return x.Key == y.Key && (lineage.HoldsPlace(x.Key) || bytes.Equal(x.Value, y.Value))
 }
 
 func (t *Transfer) checkTargetGroups(ctx context.Context) error {

@@ -10,21 +10,15 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/service"
 )
-
-// gone begins the place of a record that has no copy: retention had deleted it,
-// or its topic is not copied. No topic can have such a name, so that what
-// descends from it is not taken for the child of a record that has the place now.
-const gone = "old:"
 
 // rewrite returns a record as it is to be in the copy: places that its headers
 // name are those of the copy.
 func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record, error) {
 	made := broker.Record{Topic: r.Topic, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: r.Headers}
-	if letters, is := deadletter.DecidesOn(r.Topic); is {
+	if service, is := lineage.DecisionsOf(r.Topic); is {
+		letters := lineage.DeadTopic(service)
 		decision, err := deadletter.Relocate(r, func(p int32, offset int64) (int64, error) { return t.after(ctx, letters, p, offset) })
 		made.Value = decision.Value
 		return made, err
@@ -47,11 +41,11 @@ func (t *Transfer) rewrite(ctx context.Context, r *broker.Record) (broker.Record
 }
 
 func (t *Transfer) rewriteHeader(ctx context.Context, r *broker.Record, h broker.Header) ([]byte, error) {
-	switch h.Key {
-	case lineage.ID, gather.HeaderOf, service.DeadRecord:
-		return t.rewriteID(ctx, h.Value)
-	case gather.HeaderLow:
+	switch {
+	case h.Key == lineage.JoinLow:
 		return t.rewriteLow(ctx, r, h.Value)
+	case lineage.HoldsPlace(h.Key):
+		return t.rewriteID(ctx, h.Value)
 	}
 	return h.Value, nil
 }
@@ -59,19 +53,19 @@ func (t *Transfer) rewriteHeader(ctx context.Context, r *broker.Record, h broker
 // rewriteID puts the source's place in the copy into an id.
 func (t *Transfer) rewriteID(ctx context.Context, id []byte) ([]byte, error) {
 	path, err := lineage.Parse(string(id))
-	if err != nil || strings.HasPrefix(path.Source.Topic, gone) {
+	if err != nil || strings.HasPrefix(path.Source.Topic, lineage.Gone) {
 		return id, nil
 	}
 	l := t.log(path.Source.Topic, path.Source.Partition)
 	if l == nil {
-		return append([]byte(gone), id...), nil
+		return append([]byte(lineage.Gone), id...), nil
 	}
 	if err := l.reach(ctx, path.Source.Offset); err != nil {
 		return nil, err
 	}
 	to, ok := l.offsets.at(path.Source.Offset)
 	if !ok {
-		return append([]byte(gone), id...), nil
+		return append([]byte(lineage.Gone), id...), nil
 	}
 	path.Source.Offset = to
 	if path.Steps == "" {
@@ -84,11 +78,11 @@ func (t *Transfer) rewriteID(ctx context.Context, id []byte) ([]byte, error) {
 // source that the record answers.
 func (t *Transfer) rewriteLow(ctx context.Context, r *broker.Record, value []byte) ([]byte, error) {
 	low, err := strconv.ParseInt(string(value), 10, 64)
-	of, ofErr := lineage.Parse(string(r.Header(gather.HeaderOf)))
+	of, ofErr := lineage.Parse(string(r.Header(lineage.JoinOf)))
 	if err != nil || ofErr != nil {
 		return value, nil
 	}
-	after, err := t.after(ctx, strings.TrimPrefix(of.Source.Topic, gone), of.Source.Partition, low)
+	after, err := t.after(ctx, strings.TrimPrefix(of.Source.Topic, lineage.Gone), of.Source.Partition, low)
 	return strconv.AppendInt(nil, after, 10), err
 }
 

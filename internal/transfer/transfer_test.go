@@ -164,7 +164,7 @@ func run(t *testing.T, c transfer.Config) transfer.Plan {
 }
 
 // dump is all that is on a broker, one line for each record and position. With
-// exact, offsets are told; otherwise they are counted in records.
+// exact, offsets are given; otherwise they are counted in records.
 func dump(t *testing.T, b *broker.Broker) []string {
 	t.Helper()
 	infos, err := b.Topics(t.Context())

@@ -8,6 +8,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/text/embed"
 )
@@ -73,7 +74,7 @@ func appendEmbedding(dst []byte, vector []float32, text string) []byte {
 		}
 		dst = appendShort(dst, x)
 	}
-	dst = appendString(append(dst, `],"text":`...), text)
+	dst = jsontext.AppendString(append(dst, `],"text":`...), text)
 	return append(dst, '}')
 }
 

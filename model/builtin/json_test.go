@@ -72,19 +72,6 @@ func judge(value []byte) (string, bool) {
 	return s, json.Unmarshal(fields["text"], &s) == nil
 }
 
-func FuzzStringsAreWrittenAsJSON(f *testing.F) {
-	f.Add("a\"\\\n\x00é😀\xff\u2028")
-	f.Fuzz(func(t *testing.T, s string) {
-		var got string
-		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
-			t.Fatalf("%q: %v", s, err)
-		}
-		if want := string(bytes.ToValidUTF8([]byte(s), []byte("\ufffd"))); utf8.ValidString(s) && got != want {
-			t.Fatalf("%q is written as %q", s, got)
-		}
-	})
-}
-
 func TestFloatsAreWrittenShort(t *testing.T) {
 	for want, f := range map[string]float64{"0.5": 0.5, "1": 1, "0.3333": 1.0 / 3, "0": -0.00001, "-2.25": -2.25, "100": 100} {
 		if got := string(appendFloat(nil, f, 4)); got != want {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/text/keywords"
 )
@@ -129,7 +130,7 @@ func (m *keywordsModel) append(dst []byte, text string, r *keywords.Result) []by
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `{"text":`...)
-		dst = appendString(dst, text[p.Start:p.End])
+		dst = jsontext.AppendString(dst, text[p.Start:p.End])
 		dst = append(dst, `,"score":`...)
 		dst = appendFloat(dst, p.Score, 4)
 		dst = append(dst, `,"start":`...)
@@ -143,7 +144,7 @@ func (m *keywordsModel) append(dst []byte, text string, r *keywords.Result) []by
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, m.products[p])
+		dst = jsontext.AppendString(dst, m.products[p])
 	}
 	return append(dst, "]}"...)
 }

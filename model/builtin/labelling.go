@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/millrace-ml/millrace/internal/jsontext"
 )
 
 // scoreDecimals: a probability that is right to a thousandth is as right as
@@ -24,7 +26,7 @@ type labeller struct {
 func newLabeller(labels []string) labeller {
 	var l labeller
 	for _, label := range labels {
-		quoted := appendString(nil, label)
+		quoted := jsontext.AppendString(nil, label)
 		l.labels = append(l.labels, quoted)
 		l.prefixes = append(l.prefixes, append(append([]byte(nil), quoted...), ':'))
 	}

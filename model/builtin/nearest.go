@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/text/embed"
 	"github.com/millrace-ml/millrace/text/nearest"
@@ -93,8 +94,8 @@ func newNearest(o *options, dir string) (model.Model, error) {
 		settings = append(settings, contents...)
 	}
 	for _, it := range items {
-		q := appendString([]byte(`{"id":`), it.ID)
-		q = appendString(append(q, `,"title":`...), it.Title)
+		q := jsontext.AppendString([]byte(`{"id":`), it.ID)
+		q = jsontext.AppendString(append(q, `,"title":`...), it.Title)
 		m.quoted = append(m.quoted, append(q, `,"score":`...))
 	}
 	m.name = version("nearest@1", settings...)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/text/tagger"
 	"github.com/millrace-ml/millrace/text/token"
@@ -110,7 +111,7 @@ func appendTagged(dst []byte, text string, tokens []token.Token, tags []tagger.T
 			dst = append(dst, ',')
 		}
 		dst = append(dst, `{"text":`...)
-		dst = appendString(dst, t.Of(text))
+		dst = jsontext.AppendString(dst, t.Of(text))
 		dst = append(dst, `,"tag":"`...)
 		dst = append(dst, tags[i].String()...)
 		dst = append(dst, `","start":`...)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -47,7 +46,7 @@ func (in *inspection) gather(ctx context.Context) error {
 	told := map[brokertest.Place]history{}
 	err := in.records(ctx, joined, func(r *broker.Record) {
 		at := brokertest.PlaceOf(r)
-		id := r.Header(gather.HeaderOf)
+		id := r.Header(lineage.JoinOf)
 		partition, offset, ok := lineage.SourceIn(id, source)
 		of := in.find(partition, offset)
 		if !ok || of == nil || partition != r.Partition {
@@ -106,7 +105,7 @@ func (in *inspection) answer(at brokertest.Place, r *broker.Record, of *sourced)
 	if a.Key != of.key || string(r.Key) != of.key || in.hash(a.Source) != of.value {
 		in.report.Wrong.add("%v does not tell what it answers: key %q, source %.100s", at, a.Key, a.Source)
 	}
-	if header := string(r.Header(gather.HeaderRevision)); header != strconv.Itoa(a.Revision) {
+	if header := string(r.Header(lineage.JoinRevision)); header != strconv.Itoa(a.Revision) {
 		in.report.Wrong.add("%v is revision %d and its header says %q", at, a.Revision, header)
 	}
 	if in.deadline >= time.Minute && !h.complete {

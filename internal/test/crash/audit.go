@@ -14,7 +14,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/pipeline"
 )
 
 // inspection is an audit under way. The topics are read one after the other and
@@ -148,7 +147,7 @@ func (in *inspection) service(ctx context.Context, s service) error {
 
 // dead checks that no service gave anything up.
 func (in *inspection) dead(ctx context.Context, s service) error {
-	return in.records(ctx, pipeline.DeadTopic(s.name), func(r *broker.Record) {
+	return in.records(ctx, lineage.DeadTopic(s.name), func(r *broker.Record) {
 		in.report.Wrong.add("%v is a dead letter: %s", brokertest.PlaceOf(r), r.Header(lineage.Error))
 	})
 }

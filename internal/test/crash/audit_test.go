@@ -17,9 +17,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/broker/embedded"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/pipeline"
 )
 
 // topics is what a pipeline has written, in one partition.
@@ -69,8 +67,8 @@ func (all topics) answer(m message, id string, revision int, parts ...string) {
 	if err != nil {
 		panic(err)
 	}
-	all.write(joined, m, value, broker.Header{Key: gather.HeaderOf, Value: []byte(id)},
-		broker.Header{Key: gather.HeaderRevision, Value: []byte(strconv.Itoa(revision))})
+	all.write(joined, m, value, broker.Header{Key: lineage.JoinOf, Value: []byte(id)},
+		broker.Header{Key: lineage.JoinRevision, Value: []byte(strconv.Itoa(revision))})
 }
 
 // replace changes a record's value.
@@ -100,7 +98,7 @@ func audit(t *testing.T, all topics, ledger *brokertest.Ledger) *Report {
 	defer b.Close()
 	names := []string{source, joined}
 	for _, s := range services {
-		names = append(names, s.to, pipeline.DeadTopic(s.name))
+		names = append(names, s.to, lineage.DeadTopic(s.name))
 	}
 	for _, name := range names {
 		if err := b.CreateTopics(t.Context(), broker.Topic{Name: name, Partitions: 1}); err != nil {
@@ -171,7 +169,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 			r := &all[result][1]
 			r.Headers = append(r.Headers, broker.Header{Key: lineage.Status, Value: []byte(lineage.StatusFailed)})
 		}, "is not the right answer"},
-		"there is a dead letter":       {func(all topics) { all.write(pipeline.DeadTopic("tagger"), message{}, nil) }, "is a dead letter"},
+		"there is a dead letter":       {func(all topics) { all.write(lineage.DeadTopic("tagger"), message{}, nil) }, "is a dead letter"},
 		"an answer is lost":            {func(all topics) { all.drop(joined, 1) }, "desk: 5 records seen: 1 lost"},
 		"an answer is there twice":     {func(all topics) { all.twice(joined, 7) }, "1 duplicated"},
 		"answers are swapped":          {func(all topics) { all.swap(joined, 6, 7) }, "the order of the partition is broken"},
@@ -196,7 +194,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 			made.answer(m, "tickets/0/3", 2, "missing", "late", "ok", "late")
 			all[joined][4] = made[joined][0]
 		}, "has lost its part"},
-		"a header has another revision": {func(all topics) { header(&all[joined][1], gather.HeaderRevision, "2") }, "its header says"},
+		"a header has another revision": {func(all topics) { header(&all[joined][1], lineage.JoinRevision, "2") }, "its header says"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ledger brokertest.Ledger

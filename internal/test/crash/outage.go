@@ -13,7 +13,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/brokers"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -183,7 +182,7 @@ func firstAnswers(ctx context.Context, b *broker.Broker, back time.Time) (any, f
 			continue
 		}
 		any = min(any, after)
-		partition, offset, ok := lineage.SourceIn(r.Header(gather.HeaderOf), source)
+		partition, offset, ok := lineage.SourceIn(r.Header(lineage.JoinOf), source)
 		if ok && later[brokertest.Place{Topic: source, Partition: partition, Offset: offset}] {
 			fresh = min(fresh, after)
 		}

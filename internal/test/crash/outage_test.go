@@ -11,10 +11,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/internal/test/servers/kafka"
 	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 	"github.com/millrace-ml/millrace/internal/test/servers/redis"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // What the long form of TestOutage holds Millrace to, and what the short form
@@ -73,9 +73,9 @@ func coordinates(ctx context.Context, c *kafka.Cluster) error {
 		return err
 	}
 	defer client.Close()
-	groups := []string{millrace.GroupOf("crash", joined)}
+	groups := []string{lineage.GroupOf("crash", joined)}
 	for _, s := range services {
-		groups = append(groups, millrace.GroupOf("crash", s.name))
+		groups = append(groups, lineage.GroupOf("crash", s.name))
 	}
 	admin := kadm.NewClient(client)
 	for _, g := range groups {

@@ -15,7 +15,6 @@ import (
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/brokers"
-	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model/builtin"
@@ -148,7 +147,7 @@ func (m move) work(place int, only []string, topic string, until int) {
 			break
 		}
 		// Until its last part has come, a ticket may be answered more than once.
-		if joined := r.Header(gather.HeaderStatus); joined == nil || string(joined) == "complete" {
+		if joined := r.Header(lineage.JoinStatus); joined == nil || string(joined) == "complete" {
 			answered++
 		}
 		if answered >= until {
@@ -237,11 +236,11 @@ func (m move) auditDesk(records []broker.Record, tickets map[string]broker.Recor
 	revisions := 0
 	for _, r := range records {
 		a := parse(m.T, r.Value)
-		of := string(r.Header(gather.HeaderOf))
+		of := string(r.Header(lineage.JoinOf))
 		if string(a.Source) != string(tickets[of].Value) {
 			m.Fatalf("the answer to %s is about %s, want %s", of, a.Source, tickets[of].Value)
 		}
-		if a.Revision != last[of].Revision+1 || strconv.Itoa(a.Revision) != string(r.Header(gather.HeaderRevision)) {
+		if a.Revision != last[of].Revision+1 || strconv.Itoa(a.Revision) != string(r.Header(lineage.JoinRevision)) {
 			m.Fatalf("%s is answered by revision %d after revision %d", of, a.Revision, last[of].Revision)
 		}
 		if a.Revision > 1 {

@@ -20,7 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace-ml/millrace/cli"
-	"github.com/millrace-ml/millrace/internal/batch"
+	"github.com/millrace-ml/millrace/internal/records"
 	kafka "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 	redis "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
@@ -187,7 +187,7 @@ func (d *desk) values(file string) [][]byte {
 		d.Fatal(err)
 	}
 	defer f.Close()
-	values, err := batch.Values(f, file)
+	values, err := records.Values(f, records.Options{Name: file})
 	if err != nil {
 		d.Fatal(err)
 	}
