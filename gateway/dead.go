@@ -29,17 +29,17 @@ type DeadLetter struct {
 }
 
 func deadRoutes() []route {
-	id := inPath("letter", "Where the letter stands (`sentiment.dead/3/17`); its slashes may stay as they are.")
+	id := pathParam("letter", "Where the letter stands (`sentiment.dead/3/17`); its slashes may stay as they are.")
 	unknown := map[int]string{http.StatusNotFound: "There is no such service or letter."}
 	return []route{{
 		method: "GET", path: "/v1/dead", id: "listDeadLetters", title: "List dead letters",
 		about: "Records on which a model failed, newest first. A letter is open until it is retried or dropped.",
 		params: []param{
-			text("service", "Only letters of this service.").many(),
-			text("letter", "Only the letter with this id.").many(),
-			text("key", "Only letters of records with this key."),
-			choice("state", "Only letters in this state.", string(deadletter.Open), string(deadletter.Retried), string(deadletter.Dropped)),
-			number("max", 1, deadletter.MaxList, defaultDeadList, "At most so many letters."),
+			textParam("service", "Only letters of this service.").many(),
+			textParam("letter", "Only the letter with this id.").many(),
+			textParam("key", "Only letters of records with this key."),
+			choiceParam("state", "Only letters in this state.", string(deadletter.Open), string(deadletter.Retried), string(deadletter.Dropped)),
+			numberParam("max", 1, deadletter.MaxList, defaultDeadList, "At most so many letters."),
 		},
 		answer:  content{typeJSON, of[deadletter.Listing](), "The newest letters, and how many there are."},
 		errors:  askingBroker(unknown),

@@ -29,7 +29,7 @@ func describeRoutes() []route {
 	}, {
 		method: "GET", path: "/v1/groups/{group}", id: "group", title: "Describe a consumer group",
 		about:   "One consumer group, by partition. A service's group is called `PIPELINE.SERVICE`.",
-		params:  []param{inPath("group", "The group's name.")},
+		params:  []param{pathParam("group", "The group's name.")},
 		answer:  content{typeJSON, of[Group](), "The group."},
 		errors:  askingBroker(map[int]string{http.StatusNotFound: "There is no such group."}),
 		example: `curl -sf http://127.0.0.1:8088/v1/groups/desk.sentiment`,

@@ -18,6 +18,8 @@
 // web page of another origin can neither publish nor read.
 package gateway
 
+//go:generate go test . -run ^TestThePageOfTheInterfaceIsFresh$ -update
+
 import (
 	"context"
 	"encoding/json"

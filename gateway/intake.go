@@ -37,11 +37,11 @@ func publishRoute() route {
 		method: "POST", path: "/v1/topics/{topic}/records", id: "publish", title: "Publish records",
 		about: "Answers when the records are durable. A JSON body is one record, or an array of records, and is published whole or not at all. NDJSON may have any length: it is published while it comes, and an error says how many records are durable and in which line the fault is.",
 		params: []param{
-			inPath("topic", "The topic's name."),
-			text("key", "The field, text or number, that has the record's key: records with one key stay in order. Left out: no key."),
-			flag("envelope", "Each value is an `Envelope`: value, key and headers."),
-			number("line", 1, 0, 1, "Number of the body's first line, for errors, when the input is sent in parts."),
-			inHeader("traceparent", "The trace that the records continue (W3C Trace Context); it becomes a header of theirs."),
+			pathParam("topic", "The topic's name."),
+			textParam("key", "The field, text or number, that has the record's key: records with one key stay in order. Left out: no key."),
+			boolParam("envelope", "Each value is an `Envelope`: value, key and headers."),
+			numberParam("line", 1, 0, 1, "Number of the body's first line, for errors, when the input is sent in parts."),
+			headerParam("traceparent", "The trace that the records continue (W3C Trace Context); it becomes a header of theirs."),
 		},
 		body: []content{
 			{typeJSON, value, "A JSON value, which is a record's value, or an array of them. With `envelope=true` each has the shape `Envelope`."},

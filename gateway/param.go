@@ -29,26 +29,26 @@ type param struct {
 	read   func(text string) (any, error) // of one value
 }
 
-// inPath is a part of the path.
-func inPath(name, about string) param {
+// pathParam is a part of the path.
+func pathParam(name, about string) param {
 	return param{name: name, in: "path", about: about, schema: &jsonschema.Schema{Type: "string"}}
 }
 
-func inHeader(name, about string) param {
+func headerParam(name, about string) param {
 	return param{name: name, in: "header", about: about, schema: &jsonschema.Schema{Type: "string"}}
 }
 
-// text is a string; "" when it is not given.
-func text(name, about string) param {
+// textParam is a string; "" when it is not given.
+func textParam(name, about string) param {
 	return param{
 		name: name, in: "query", about: about, schema: &jsonschema.Schema{Type: "string"}, unset: "",
 		read: func(text string) (any, error) { return text, nil },
 	}
 }
 
-// choice is one of a few words, or several of them.
-func choice(name, about string, words ...string) param {
-	p := text(name, about)
+// choiceParam is one of a few words, or several of them.
+func choiceParam(name, about string, words ...string) param {
+	p := textParam(name, about)
 	for _, w := range words {
 		p.schema.Enum = append(p.schema.Enum, w)
 	}
@@ -69,8 +69,8 @@ func (p param) many() param {
 	return p
 }
 
-// number is an int from least to most; 0 as most means no limit.
-func number(name string, least, most, unset int, about string) param {
+// numberParam is an int from least to most; 0 as most means no limit.
+func numberParam(name string, least, most, unset int, about string) param {
 	limit := float64(least)
 	p := param{name: name, in: "query", about: about, unset: unset, schema: &jsonschema.Schema{Type: "integer", Minimum: &limit}}
 	span := fmt.Sprintf("from %d", least)
@@ -92,8 +92,8 @@ func number(name string, least, most, unset int, about string) param {
 	return p
 }
 
-// flag is a bool; false when it is not given.
-func flag(name, about string) param {
+// boolParam is a bool; false when it is not given.
+func boolParam(name, about string) param {
 	return param{
 		name: name, in: "query", about: about, unset: false,
 		schema: &jsonschema.Schema{Type: "boolean", Default: json.RawMessage("false")},
@@ -107,8 +107,8 @@ func flag(name, about string) param {
 	}
 }
 
-// position is a [broker.Position].
-func position(name string, unset broker.Position, about string) param {
+// positionParam is a [broker.Position].
+func positionParam(name string, unset broker.Position, about string) param {
 	return param{
 		name: name, in: "query", about: about + " `start`, `end`, an offset (`1234`), a time (`2026-01-31T12:00:00Z`) or an age (`24h`, `7d`).",
 		schema: &jsonschema.Schema{Type: "string"}, unset: unset,

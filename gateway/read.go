@@ -47,12 +47,12 @@ func readRoute() route {
 		method: "GET", path: "/v1/topics/{topic}/records", id: "read", title: "Read or follow a topic",
 		about: "Answers the records of a topic, one JSON object a line, partition by partition, or as they come with `follow`. What goes wrong after the first record is the last line, with the shape `Error`.",
 		params: []param{
-			inPath("topic", "The topic's name."),
-			position("from", broker.Start(), "The first record:"),
-			position("to", broker.Position{}, "The end, exclusive; where the topic ends now if it is left out:"),
-			number("partition", 0, 0, int(broker.AllPartitions), "Only this partition."),
-			flag("follow", "Wait for more records, without end; does not go with `to`."),
-			number("max", 0, 0, 0, "End after so many records; 0: no limit."),
+			pathParam("topic", "The topic's name."),
+			positionParam("from", broker.Start(), "The first record:"),
+			positionParam("to", broker.Position{}, "The end, exclusive; where the topic ends now if it is left out:"),
+			numberParam("partition", 0, 0, int(broker.AllPartitions), "Only this partition."),
+			boolParam("follow", "Wait for more records, without end; does not go with `to`."),
+			numberParam("max", 0, 0, 0, "End after so many records; 0: no limit."),
 		},
 		answer: content{typeNDJSON, &jsonschema.Schema{AnyOf: []*jsonschema.Schema{of[Record](), of[Error]()}}, "The records. The schema is that of a line."},
 		errors: askingBroker(map[int]string{

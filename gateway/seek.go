@@ -50,7 +50,7 @@ func seekRoute() route {
 	return route{
 		method: "POST", path: "/v1/groups/{group}/seek", id: "seek", title: "Move a consumer group",
 		about:  "Lets a group that has no members go on from another place, such as to predict on everything again.",
-		params: []param{inPath("group", "The group's name.")},
+		params: []param{pathParam("group", "The group's name.")},
 		body:   []content{{typeJSON, of[Seek](), "Where to."}},
 		answer: content{typeJSON, listOf[Move](), "What was done, or would be, by partition."},
 		errors: askingBroker(map[int]string{

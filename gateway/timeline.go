@@ -16,8 +16,8 @@ func timelineRoute() route {
 		method: "GET", path: "/v1/timeline/{record...}", id: "timeline", title: "Tell what became of a record",
 		about: "Every record that descends from the records asked for: answers, dead letters and what was decided on them, and joins, by source and then by time.",
 		params: []param{
-			inPath("record", "A record's key, its own id (the field or header `id`), or its place (`tickets/3/1234`), which may have its slashes as they are."),
-			position("since", broker.Start(), "Look at records from here on:"),
+			pathParam("record", "A record's key, its own id (the field or header `id`), or its place (`tickets/3/1234`), which may have its slashes as they are."),
+			positionParam("since", broker.Start(), "Look at records from here on:"),
 		},
 		answer:  content{typeJSON, listOf[timeline.Event](), "The events; none if nothing is known of such a record."},
 		errors:  askingBroker(nil),

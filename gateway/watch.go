@@ -31,7 +31,7 @@ func watchRoutes() []route {
 	}, {
 		method: "GET", path: "/metrics", id: "metrics", title: "Metrics for Prometheus",
 		about:  "Counters and latencies of the services, the gathers, the HTTP interface and the process. Prometheus chooses the format by the header Accept.",
-		params: []param{text("name[]", "Only the metrics of this name.").many()},
+		params: []param{textParam("name[]", "Only the metrics of this name.").many()},
 		answer: content{"text/plain", &jsonschema.Schema{Type: "string"}, "The text format of Prometheus."},
 		errors: map[int]string{
 			http.StatusInternalServerError: "A metric cannot be collected.",
