@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
@@ -39,9 +40,9 @@ type Config struct {
 	// Model, if set, makes the models instead of the built-in table (for measuring).
 	Model func(service string, m pipeline.Model) (model.Model, error)
 
-	Registry prometheus.Registerer // nil: no metrics
-	Tracer   trace.Tracer          // nil: no traces
-	Logger   *slog.Logger          // nil discards
+	Registry *prometheus.Registry // takes the metrics that Handler shows; nil: one of the app's own
+	Tracer   trace.Tracer         // nil: no traces
+	Logger   *slog.Logger         // nil discards
 }
 
 func (c *Config) setDefaults() {
@@ -50,6 +51,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Stall == 0 {
 		c.Stall = time.Minute
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -69,6 +73,8 @@ type App struct {
 	metrics *metrics
 	started chan struct{}
 	retrier *retrier
+	gateway *gateway.Gateway
+	watched []func() error // what Healthy asks beside the units
 }
 
 // unit is a service or a gather.
@@ -104,10 +110,12 @@ func New(ctx context.Context, c Config) (*App, error) {
 			}
 		}
 	}
-	if c.Registry != nil {
-		if err := a.metrics.register(c.Registry); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
+	if err := a.metrics.register(c.Registry); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	var err error
+	if a.gateway, err = a.newGateway(); err != nil {
+		return nil, err
 	}
 	if err := c.Broker.CreateTopics(ctx, c.Pipeline.AllTopics()...); err != nil {
 		return nil, fmt.Errorf("create the pipeline's topics: %w", err)
@@ -235,6 +243,8 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer a.gateway.Close()
+	defer context.AfterFunc(ctx, a.gateway.Drain)()
 	ended := make(chan *unit, len(a.units))
 	for _, u := range a.units {
 		go func() {

@@ -124,11 +124,17 @@ func (a *App) Ready() error {
 	return nil
 }
 
-// Healthy is nil unless a service or gather has lag and makes no progress.
+// Healthy is nil unless a service or gather has lag and makes no progress, or
+// something that is watched ([App.Watch]) is not healthy.
 func (a *App) Healthy() error {
 	for _, s := range a.Status() {
 		if s.Stalled != "" {
 			return fmt.Errorf("%s: %s", s.Name, s.Stalled)
+		}
+	}
+	for _, healthy := range a.watched {
+		if err := healthy(); err != nil {
+			return err
 		}
 	}
 	return nil

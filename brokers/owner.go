@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 )
 
@@ -23,6 +24,6 @@ func Owner(dataDir string) (pid int, address string, err error) {
 	return pid, address, nil
 }
 
-// Embedded reports whether a pipeline's broker is the embedded one, which only
-// one process can open at a time.
-func Embedded(url string) bool { return brokerKind(url) == "embedded" }
+// SetAddress notes for others where this process can be reached, if the broker is
+// the embedded one.
+func SetAddress(b *broker.Broker, address string) error { return embedded.SetAddress(b, address) }

@@ -87,7 +87,7 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
-	b, err := brokers.Open(p.Broker, dir, log)
+	b, err := brokers.Open(ctx, p.Broker, brokers.Options{DataDir: dir, Logger: log})
 	if err != nil {
 		return inUse(err)
 	}

@@ -159,7 +159,7 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 		brokerURL, o.Sources, o.Services = p.Broker, p.Sources(), p.Order()
 	}
 	o.Logger = log
-	b, err := brokers.Open(brokerURL, dataDir, log)
+	b, err := brokers.Open(ctx, brokerURL, brokers.Options{DataDir: dataDir, Logger: log})
 	if err != nil {
 		return nil, inUse(err)
 	}

@@ -20,7 +20,7 @@ import (
 
 func openBroker(t *testing.T, dir string) *broker.Broker {
 	t.Helper()
-	b, err := brokers.Open("embedded", dir, slog.New(slog.DiscardHandler))
+	b, err := brokers.Open(t.Context(), "embedded", brokers.Options{DataDir: dir, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestAProcessThatStartsIsGivenTimeToTellItsAddress(t *testing.T) {
 		}()
 		synctest.Wait()
 		const here = "http://127.0.0.1:1"
-		if err := b.(interface{ SetAddress(string) error }).SetAddress(here); err != nil {
+		if err := brokers.SetAddress(b, here); err != nil {
 			t.Fatal(err)
 		}
 		<-done

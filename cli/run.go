@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -15,27 +14,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/brokers"
-	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/internal/spelling"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
-const defaultListen = "127.0.0.1:8088"
-
 type runOptions struct {
 	dataDir string
 	only    []string
-	listen  string
 	grace   time.Duration
+	doors   []door
 }
 
 func newRunCommand(c *console) *cobra.Command {
-	var o runOptions
+	o := runOptions{doors: doors()}
 	cmd := &cobra.Command{
 		Use:   "run PIPELINE",
 		Short: "Serve a pipeline until it is stopped",
@@ -56,7 +51,9 @@ second signal ends at once; nothing is lost then either.`,
 	f := cmd.Flags()
 	f.StringVar(&o.dataDir, "data-dir", "", "keep topics in this directory (default millrace-data/NAME of the pipeline)")
 	f.StringSliceVar(&o.only, "only", nil, "run only these services and gathers")
-	f.StringVar(&o.listen, "listen", defaultListen, "serve HTTP on this port of this machine; port 0 takes a free one, off none")
+	for _, d := range o.doors {
+		d.flags(cmd)
+	}
 	f.DurationVar(&o.grace, "grace", 10*time.Second, "how long running batches may take to end")
 	complete(cmd, "only", completeServices)
 	return cmd
@@ -79,7 +76,7 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
-	b, err := brokers.Open(p.Broker, o.dataDir, log)
+	b, err := brokers.Open(ctx, p.Broker, brokers.Options{DataDir: o.dataDir, Logger: log})
 	if err != nil {
 		return inUse(err)
 	}
@@ -94,13 +91,13 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	if err != nil {
 		return err
 	}
-	door, err := c.openDoor(ctx, p, b, a, o, registry, tracer, log)
+	open, err := openDoors(ctx, o.doors, inside{app: a, broker: b, log: log})
 	if err != nil {
 		return err
 	}
-	log.Info("running", "pipeline", p.Name, "data_dir", o.dataDir, "http", door.address, "services", len(a.Status()))
+	log.Info("running", append([]any{"pipeline", p.Name, "data_dir", o.dataDir, "services", len(a.Status())}, open.addresses...)...)
 	begun := time.Now()
-	err = serve(ctx, a, door, o.grace)
+	err = open.serve(ctx, a.Run, o.grace)
 	c.sumUp(a, time.Since(begun))
 	return err
 }
@@ -137,63 +134,6 @@ func finish(ctx context.Context, stop func(context.Context) error) error {
 		return fmt.Errorf("send the last traces: %w", err)
 	}
 	return nil
-}
-
-// door is a running pipeline's HTTP, or none.
-type door struct {
-	gateway *gateway.Gateway
-	ln      net.Listener
-	address string
-}
-
-func (c *console) openDoor(ctx context.Context, p *pipeline.Pipeline, b *broker.Broker, a *millrace.App, o runOptions,
-	registry *prometheus.Registry, tracer trace.Tracer, log *slog.Logger) (*door, error) {
-	if o.listen == "off" {
-		return &door{}, nil
-	}
-	g, err := gateway.New(b, gateway.Options{
-		Sources: p.Sources(), Services: p.Order(), Retry: a.Retry, Registry: registry, Healthy: a.Healthy, Ready: a.Ready, Tracer: tracer, Logger: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	ln, err := gateway.Listen(ctx, o.listen)
-	if errors.Is(err, gateway.ErrAddress) {
-		return nil, usage("choose a port of this machine with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0", "%w", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	d := &door{gateway: g, ln: ln, address: "http://" + ln.Addr().String()}
-	// The embedded broker notes where other processes find this one.
-	if n, ok := b.(interface{ SetAddress(string) error }); ok {
-		if err := n.SetAddress(d.address); err != nil {
-			return nil, errors.Join(err, ln.Close())
-		}
-	}
-	return d, nil
-}
-
-// serve runs the pipeline until ctx ends. Then nothing more is taken in, the
-// services drain, and HTTP, which shows the last answers, ends after them.
-func serve(ctx context.Context, a *millrace.App, d *door, grace time.Duration) error {
-	if d.gateway == nil {
-		return a.Run(ctx)
-	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	defer context.AfterFunc(ctx, d.gateway.Drain)()
-
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- d.gateway.Serve(serving, d.ln, grace)
-		stop() // without its door the pipeline is of no use
-	}()
-	err := a.Run(ctx)
-	end()
-	return errors.Join(err, <-ended)
 }
 
 // sumUp prints what was done.

@@ -36,19 +36,19 @@ const (
 
 // Letter is a dead letter with its state.
 type Letter struct {
-	ID        string     `json:"id"` // where it stands: "sentiment.dead/3/17"
-	Service   string     `json:"service"`
-	State     State      `json:"state"`
-	Decided   *time.Time `json:"decided,omitempty"` // nil while it is open
-	Time      time.Time  `json:"time"`              // of the failure
-	Key       string     `json:"key,omitempty"`     // cut after 1 KiB; bytes that are not UTF-8 are replaced
-	Record    string     `json:"record"`            // where what failed stands: "tickets/3/1234"
-	Topic     string     `json:"topic"`
-	Partition int32      `json:"partition"`
-	Offset    int64      `json:"offset"`
-	Model     string     `json:"model,omitempty"`
-	Attempts  int        `json:"attempts"`
-	Error     string     `json:"error"`
+	ID        string     `json:"id" jsonschema:"where the letter stands, such as sentiment.dead/3/17"`
+	Service   string     `json:"service" jsonschema:"whose model failed"`
+	State     State      `json:"state" jsonschema:"what was decided about it"`
+	Decided   *time.Time `json:"decided,omitempty" jsonschema:"when it was retried or dropped; left out while it is open"`
+	Time      time.Time  `json:"time" jsonschema:"of the failure"`
+	Key       string     `json:"key,omitempty" jsonschema:"of what failed, cut after 1 KiB; bytes that are not UTF-8 are replaced"`
+	Record    string     `json:"record" jsonschema:"where what failed stands, such as tickets/3/1234"`
+	Topic     string     `json:"topic" jsonschema:"of the letter"`
+	Partition int32      `json:"partition" jsonschema:"of the letter"`
+	Offset    int64      `json:"offset" jsonschema:"of the letter"`
+	Model     string     `json:"model,omitempty" jsonschema:"name and version"`
+	Attempts  int        `json:"attempts" jsonschema:"how often the model was tried"`
+	Error     string     `json:"error" jsonschema:"the last one"`
 }
 
 // Retry predicts again on letters of a service, as [service.Service.Retry] does.

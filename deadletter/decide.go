@@ -16,11 +16,11 @@ import (
 
 // Done is what was done with the letters of a service.
 type Done struct {
-	Service  string `json:"service"`
-	Letters  int    `json:"letters"`            // that were decided on
-	Answered int    `json:"answered,omitempty"` // of those tried again: the topic has their answer now
-	Failed   int    `json:"failed,omitempty"`   // of those tried again: there is another letter now
-	Lost     int    `json:"lost,omitempty"`     // left open: too large for a letter, and no longer kept where they stood
+	Service  string `json:"service" jsonschema:"whose letters"`
+	Letters  int    `json:"letters" jsonschema:"how many were decided on"`
+	Answered int    `json:"answered,omitempty" jsonschema:"of those tried again: the topic has their answer now"`
+	Failed   int    `json:"failed,omitempty" jsonschema:"of those tried again: there is another letter now"`
+	Lost     int    `json:"lost,omitempty" jsonschema:"left open: too large for a letter, and no longer kept where they stood"`
 }
 
 // Retry tries the open letters of a selection again and publishes what the

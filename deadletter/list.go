@@ -19,15 +19,15 @@ import (
 // Selection says which letters are meant: those that are every one of what is
 // said. The zero value means all open ones.
 type Selection struct {
-	Services []string `json:"services,omitempty"` // of these services
-	Letters  []string `json:"letters,omitempty"`  // with these ids
-	Key      string   `json:"key,omitempty"`      // of records with this key
+	Services []string `json:"services,omitempty" jsonschema:"of these services"`
+	Letters  []string `json:"letters,omitempty" jsonschema:"with these ids"`
+	Key      string   `json:"key,omitempty" jsonschema:"of records with this key"`
 }
 
 // Listing is the newest letters of a selection, newest first.
 type Listing struct {
-	Letters []Letter `json:"letters"`
-	Total   int      `json:"total"` // that are meant, listed or not
+	Letters []Letter `json:"letters" jsonschema:"newest first"`
+	Total   int      `json:"total" jsonschema:"how many there are, listed or not"`
 }
 
 // MaxList is the most letters that a listing has.

@@ -5,9 +5,9 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/millrace-ml/millrace/deadletter"
@@ -19,93 +19,143 @@ const defaultDeadList = 100
 // DeadLetter is a dead letter in full.
 type DeadLetter struct {
 	deadletter.Letter
-	Stack string `json:"stack,omitempty"` // of the panic, if it was one
+	Stack string `json:"stack,omitempty" jsonschema:"of the panic, if it was one"`
 
 	// Original is the record that failed, as it came, with its place and without
 	// its time. Cut says that its value was too large for a letter and is no
 	// longer kept where it stood.
-	Original Record `json:"original"`
-	Cut      bool   `json:"cut,omitempty"`
+	Original Record `json:"original" jsonschema:"the record that failed, as it came, without its time"`
+	Cut      bool   `json:"cut,omitempty" jsonschema:"the record's value was too large for a letter and is no longer kept where it stood"`
 }
 
-// listDead is GET /v1/dead?service=…&letter=…&key=…&state=…&max=…
-func (g *Gateway) listDead(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	most := defaultDeadList
-	if text := q.Get("max"); text != "" {
-		var err error
-		if most, err = strconv.Atoi(text); err != nil || most < 1 || most > deadletter.MaxList {
-			return refuse(http.StatusBadRequest, "", "max=%s: write a number from 1 to %d", text, deadletter.MaxList)
-		}
+func deadRoutes() []route {
+	id := pathParam("letter", "Where the letter stands (`sentiment.dead/3/17`); its slashes may stay as they are.")
+	unknown := map[int]string{http.StatusNotFound: "There is no such service or letter."}
+	return []route{{
+		method: "GET", path: "/v1/dead", id: "listDeadLetters", title: "List dead letters",
+		about: "Records on which a model failed, newest first. A letter is open until it is retried or dropped.",
+		params: []param{
+			textParam("service", "Only letters of this service.").many(),
+			textParam("letter", "Only the letter with this id.").many(),
+			textParam("key", "Only letters of records with this key."),
+			choiceParam("state", "Only letters in this state.", string(deadletter.Open), string(deadletter.Retried), string(deadletter.Dropped)),
+			numberParam("max", 1, deadletter.MaxList, defaultDeadList, "At most so many letters."),
+		},
+		answer:  content{typeJSON, of[deadletter.Listing](), "The newest letters, and how many there are."},
+		errors:  askingBroker(unknown),
+		example: `curl -sf 'http://127.0.0.1:8088/v1/dead?service=sentiment&state=open'`,
+		handle:  (*Gateway).listDead,
+	}, {
+		method: "GET", path: "/v1/dead/{letter...}", id: "showDeadLetter", title: "Show a dead letter",
+		about:   "One dead letter with the record on which the model failed, as it came.",
+		params:  []param{id},
+		answer:  content{typeJSON, of[DeadLetter](), "The letter."},
+		errors:  askingBroker(unknown),
+		example: `curl -sf http://127.0.0.1:8088/v1/dead/sentiment.dead/0/0`,
+		handle:  (*Gateway).showDead,
+	}, decisionRoute("retry", "retryDeadLetters", "Try dead letters again",
+		"Predicts again on open letters, with the models that run here. An answer goes where it would have gone at first; a model that fails again gives another letter.",
+		map[int]string{http.StatusConflict: "The models are not known here: the process was given no pipeline file."},
+		(*Gateway).retryDead,
+	), decisionRoute("drop", "dropDeadLetters", "Drop dead letters",
+		"Marks open letters as dropped. They stay where they are until their topic's retention deletes them.",
+		nil, (*Gateway).dropDead,
+	)}
+}
+
+// decisionRoute is a decision on dead letters: each is retried or dropped once.
+func decisionRoute(verb, id, title, about string, errors map[int]string, decide decision) route {
+	all := map[int]string{
+		http.StatusBadRequest:            "The body cannot be read.",
+		http.StatusNotFound:              "There is no such service or letter.",
+		http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
 	}
+	maps.Copy(all, errors)
+	return route{
+		method: "POST", path: "/v1/dead/" + verb, id: id, title: title,
+		about:  about + " It ends with the process; what was not decided then stays open, and the request can simply be sent again.",
+		body:   []content{{typeJSON, of[deadletter.Selection](), "Which letters: those that are every one of what is said; `{}` means all open ones."}},
+		answer: content{typeJSON, listOf[deadletter.Done](), "What was done, by service."},
+		errors: askingBroker(all),
+		example: `curl -sf -H 'Content-Type: application/json' -d '{"services": ["sentiment"]}' \
+  http://127.0.0.1:8088/v1/dead/` + verb,
+		handle: func(g *Gateway, w http.ResponseWriter, r *call) error { return g.decideDead(w, r, decide) },
+	}
+}
+
+func (g *Gateway) listDead(w http.ResponseWriter, r *call) error {
 	var states []deadletter.State
-	for _, text := range q["state"] {
-		if !slices.Contains([]deadletter.State{deadletter.Open, deadletter.Retried, deadletter.Dropped}, deadletter.State(text)) {
-			return refuse(http.StatusBadRequest, "", "state=%s: use open, retried or dropped", text)
-		}
-		states = append(states, deadletter.State(text))
+	for _, s := range arg[[]string](r, "state") {
+		states = append(states, deadletter.State(s))
+	}
+	selection := deadletter.Selection{
+		Services: arg[[]string](r, "service"), Letters: arg[[]string](r, "letter"), Key: arg[string](r, "key"),
 	}
 	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
 	if err != nil {
 		return err
 	}
 	defer release()
-	list, err := g.office.List(r.Context(), deadletter.Selection{Services: q["service"], Letters: q["letter"], Key: q.Get("key")}, most, states...)
+	list, err := g.letters.List(r.Context(), selection, arg[int](r, "max"), states...)
 	if err != nil {
 		return unknownDead(err)
 	}
 	return writeJSON(w, list)
 }
 
-// showDead is GET /v1/dead/sentiment.dead/3/17.
-func (g *Gateway) showDead(w http.ResponseWriter, r *http.Request) error {
+func (g *Gateway) showDead(w http.ResponseWriter, r *call) error {
 	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
 	if err != nil {
 		return err
 	}
 	defer release()
-	letter, inner, err := g.office.Find(r.Context(), r.PathValue("letter"))
+	letter, inner, err := g.letters.Find(r.Context(), r.PathValue("letter"))
 	if err != nil {
 		return unknownDead(err)
 	}
 	return writeJSON(w, DeadLetter{Letter: letter, Stack: inner.Stack, Original: NewRecord(&inner.Record), Cut: inner.Cut})
 }
 
+// decision is what can be done with dead letters.
+type decision func(*Gateway, context.Context, deadletter.Selection) ([]deadletter.Done, error)
+
 // decideDead handles a decision on letters. It ends with the gateway; what was
 // not decided then stays open.
-func (g *Gateway) decideDead(decide func(context.Context, deadletter.Selection) ([]deadletter.Done, error)) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		if g.draining.Load() {
-			return errDraining
-		}
-		var s deadletter.Selection
-		if err := order(w, r, &s, `send {"services": ["sentiment"]}, {"letters": ["sentiment.dead/0/0"]}, or {} for all`); err != nil {
-			return err
-		}
-		release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
-		if err != nil {
-			return err
-		}
-		defer release()
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(g.ended, cancel)()
-		done, err := decide(ctx, s)
-		if err != nil && g.ended.Err() != nil {
-			return errDraining
-		}
-		if err != nil {
-			return unknownDead(err)
-		}
-		return writeJSON(w, done)
+func (g *Gateway) decideDead(w http.ResponseWriter, r *call, decide decision) error {
+	if g.draining.Load() {
+		return errDraining
 	}
+	var s deadletter.Selection
+	if err := order(w, r, &s, `send {"services": ["sentiment"]}, {"letters": ["sentiment.dead/0/0"]}, or {} for all`); err != nil {
+		return err
+	}
+	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(g.ended, cancel)()
+	done, err := decide(g, ctx, s)
+	if err != nil && g.ended.Err() != nil {
+		return errDraining
+	}
+	if err != nil {
+		return unknownDead(err)
+	}
+	return writeJSON(w, done)
 }
 
 func (g *Gateway) retryDead(ctx context.Context, s deadletter.Selection) ([]deadletter.Done, error) {
 	if g.o.Retry == nil {
 		return nil, refuse(http.StatusConflict, "name the pipeline file with -p", "letters cannot be tried again without their pipeline's models")
 	}
-	return g.office.Retry(ctx, s, g.o.Retry)
+	return g.letters.Retry(ctx, s, g.o.Retry)
+}
+
+func (g *Gateway) dropDead(ctx context.Context, s deadletter.Selection) ([]deadletter.Done, error) {
+	return g.letters.Drop(ctx, s)
 }
 
 func unknownDead(err error) error {

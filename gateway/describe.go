@@ -11,7 +11,33 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-func (g *Gateway) topics(w http.ResponseWriter, r *http.Request) error {
+func describeRoutes() []route {
+	return []route{{
+		method: "GET", path: "/v1/topics", id: "topics", title: "List the topics",
+		about:   "All topics of the broker, with where their partitions start and end.",
+		answer:  content{typeJSON, listOf[Topic](), "The topics, by name."},
+		errors:  askingBroker(nil),
+		example: `curl -sf http://127.0.0.1:8088/v1/topics`,
+		handle:  (*Gateway).topics,
+	}, {
+		method: "GET", path: "/v1/groups", id: "groups", title: "List the consumer groups",
+		about:   "All consumer groups and how far they are behind, without their partitions.",
+		answer:  content{typeJSON, listOf[Group](), "The groups, by name."},
+		errors:  askingBroker(nil),
+		example: `curl -sf http://127.0.0.1:8088/v1/groups`,
+		handle:  (*Gateway).groups,
+	}, {
+		method: "GET", path: "/v1/groups/{group}", id: "group", title: "Describe a consumer group",
+		about:   "One consumer group, by partition. A service's group is called `PIPELINE.SERVICE`.",
+		params:  []param{pathParam("group", "The group's name.")},
+		answer:  content{typeJSON, of[Group](), "The group."},
+		errors:  askingBroker(map[int]string{http.StatusNotFound: "There is no such group."}),
+		example: `curl -sf http://127.0.0.1:8088/v1/groups/desk.sentiment`,
+		handle:  (*Gateway).group,
+	}}
+}
+
+func (g *Gateway) topics(w http.ResponseWriter, r *call) error {
 	infos, err := g.b.Topics(r.Context())
 	if err != nil {
 		return err
@@ -36,7 +62,7 @@ func (g *Gateway) accepts(topic string) bool {
 	return g.o.Sources == nil || slices.Contains(g.o.Sources, topic)
 }
 
-func (g *Gateway) groups(w http.ResponseWriter, r *http.Request) error {
+func (g *Gateway) groups(w http.ResponseWriter, r *call) error {
 	names, err := g.b.Groups(r.Context())
 	if err != nil {
 		return err
@@ -53,7 +79,7 @@ func (g *Gateway) groups(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, all)
 }
 
-func (g *Gateway) group(w http.ResponseWriter, r *http.Request) error {
+func (g *Gateway) group(w http.ResponseWriter, r *call) error {
 	name := r.PathValue("group")
 	names, err := g.b.Groups(r.Context())
 	if err != nil {

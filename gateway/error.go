@@ -16,13 +16,11 @@ import (
 // Error is what a request is refused with, and what [Client] returns then.
 type Error struct {
 	Status  int    `json:"-"` // of HTTP
-	Message string `json:"error"`
-	Hint    string `json:"hint,omitempty"` // what to do
+	Message string `json:"error" jsonschema:"what is wrong, and where"`
+	Hint    string `json:"hint,omitempty" jsonschema:"what to do"`
 
-	// Published counts the records of the request that are durable all the same.
-	Published int `json:"published,omitempty"`
-	// Line is where in NDJSON the fault is, from 1; 0: not in a line.
-	Line int `json:"line,omitempty"`
+	Published int `json:"published,omitempty" jsonschema:"how many of the request's records are durable all the same"`
+	Line      int `json:"line,omitempty" jsonschema:"the line of NDJSON that is at fault, from 1"`
 }
 
 func (e *Error) Error() string { return e.Message }

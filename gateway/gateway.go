@@ -10,22 +10,15 @@
 // is answered when its records are durable, or with status 503 and Retry-After
 // when the broker is out of reach for too long.
 //
-//	POST /v1/topics/{topic}/records   publish JSON or NDJSON
-//	GET  /v1/topics/{topic}/records   read or follow, as NDJSON
-//	GET  /v1/topics                   all topics
-//	GET  /v1/groups                   all consumer groups
-//	GET  /v1/groups/{group}           one, by partition
-//	POST /v1/groups/{group}/seek      move a group that is not active
-//	GET  /v1/timeline/{record}        what became of a record
-//	GET  /v1/dead                     dead letters, newest first
-//	GET  /v1/dead/{letter}            one, with what failed
-//	POST /v1/dead/retry               try letters again
-//	POST /v1/dead/drop                mark letters as dropped
-//	GET  /metrics /healthz /readyz
+// The interface is a table of routes: from it the handler is built, requests are
+// checked, and the OpenAPI document is made that GET /openapi.json answers (and
+// docs/http.md, for people). [Client] speaks to it.
 //
 // It serves this machine only, as it asks nobody who they are: see [Listen]. A
 // web page of another origin can neither publish nor read.
 package gateway
+
+//go:generate go test . -run ^TestThePageOfTheInterfaceIsFresh$ -update
 
 import (
 	"context"
@@ -38,11 +31,11 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
@@ -51,7 +44,9 @@ import (
 	"github.com/millrace-ml/millrace/internal/jsontext"
 )
 
-// Options of a gateway. The zero value is a good default.
+// Options of a gateway. The zero value is a good default: every topic may be
+// published to, and dead letters can be listed and dropped. Numbers and times that
+// are 0 have a default; negative ones are an error.
 type Options struct {
 	// Sources are the topics that may be published to. Nil allows every topic.
 	// What a service writes should not be among them: its readers take it for
@@ -73,11 +68,24 @@ type Options struct {
 	Idle     time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
 	Patience time.Duration // how long a publish waits for the broker before it is answered 503; 0: 10 s
 
-	Registry *prometheus.Registry // shown at /metrics, with the gateway's own; nil: none
-	Healthy  func() error         // behind /healthz; nil: always
-	Ready    func() error         // behind /readyz; nil: always
+	Registry *prometheus.Registry // shown at /metrics; the gateway adds its own metrics; nil: only those
+	Healthy  func() error         // behind /healthz: what is wrong with what runs; nil: nothing ever is
+	Ready    func() error         // behind /readyz: what is missing before it can be used; nil: nothing ever is
 	Tracer   trace.Tracer         // nil: a traceparent is handed on, no spans are made
 	Logger   *slog.Logger         // nil discards
+}
+
+// check finds what cannot be meant.
+func (o *Options) check() error {
+	for name, n := range map[string]int64{
+		"MaxRecordBytes": int64(o.MaxRecordBytes), "MaxBodyBytes": o.MaxBodyBytes, "MaxDepth": int64(o.MaxDepth),
+		"MemoryBytes": o.MemoryBytes, "MaxReaders": int64(o.MaxReaders), "Idle": int64(o.Idle), "Patience": int64(o.Patience),
+	} {
+		if n < 0 {
+			return fmt.Errorf("gateway: Options.%s is negative (%d): leave it 0 for the default", name, n)
+		}
+	}
+	return nil
 }
 
 func (o *Options) setDefaults() {
@@ -103,43 +111,56 @@ func (o *Options) setDefaults() {
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Second
 	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 }
 
-// Gateway is an [http.Handler] on a broker.
+// Gateway is an [http.Handler] on a broker. It may be used by several goroutines
+// at once.
 type Gateway struct {
 	b       *broker.Broker
 	o       Options
-	office  deadletter.Store
+	letters deadletter.Store
 	handler http.Handler
 	memory  *semaphore.Weighted
 	readers *semaphore.Weighted
+	scrapes *semaphore.Weighted
 	metrics *metrics
+	openapi func() ([]byte, error) // made when it is first asked for
 
 	draining atomic.Bool
 	ended    context.Context // ends readers that follow
 	end      context.CancelFunc
 }
 
-// New makes a gateway. The broker stays the caller's. The error tells that the
-// registry has metrics of the same name.
+// New makes a gateway, which [Gateway.Close] ends. The broker stays the caller's.
+// The error says which option cannot be meant, or that the registry has metrics of
+// the same name, as those of another gateway.
 func New(b *broker.Broker, o Options) (*Gateway, error) {
+	if b == nil {
+		return nil, errors.New("gateway: the broker is nil: open one first")
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	o.setDefaults()
 	g := &Gateway{
-		b: b, o: o, office: deadletter.Store{Broker: b, Services: o.Services, Logger: o.Logger},
+		b: b, o: o, letters: deadletter.Store{Broker: b, Services: o.Services, Logger: o.Logger},
 		memory:  semaphore.NewWeighted(o.MemoryBytes),
 		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
+		scrapes: semaphore.NewWeighted(maxScrapes),
 		metrics: newMetrics(),
+		openapi: sync.OnceValues(OpenAPI),
 	}
 	g.ended, g.end = context.WithCancel(context.Background())
-	if o.Registry != nil {
-		if err := g.metrics.register(o.Registry); err != nil {
-			return nil, fmt.Errorf("register the gateway's metrics: %w", err)
-		}
+	if err := g.metrics.register(o.Registry); err != nil {
+		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
-	g.handler = g.guard(g.routes())
+	g.handler = g.guard(g.mux(routes()))
 	return g, nil
 }
 
@@ -154,47 +175,6 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 func (g *Gateway) Close() {
 	g.Drain()
 	g.end()
-}
-
-func (g *Gateway) routes() http.Handler {
-	mux := http.NewServeMux()
-	handle := func(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, pattern, h) })
-	}
-	handle("POST /v1/topics/{topic}/records", g.publish)
-	handle("GET /v1/topics/{topic}/records", g.read)
-	handle("GET /v1/topics", g.topics)
-	handle("GET /v1/groups", g.groups)
-	handle("GET /v1/groups/{group}", g.group)
-	handle("POST /v1/groups/{group}/seek", g.seek)
-	handle("GET /v1/timeline/{record...}", g.timeline)
-	handle("GET /v1/dead", g.listDead)
-	handle("GET /v1/dead/{letter...}", g.showDead)
-	handle("POST /v1/dead/retry", g.decideDead(g.retryDead))
-	handle("POST /v1/dead/drop", g.decideDead(g.office.Drop))
-	handle("GET /healthz", check(g.o.Healthy))
-	handle("GET /readyz", check(g.ready))
-	if g.o.Registry != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(g.o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	}
-	return mux
-}
-
-// serve runs a handler and answers with its error.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route string, h func(w http.ResponseWriter, r *http.Request) error) {
-	status := http.StatusOK
-	if err := h(w, r); err != nil {
-		if r.Context().Err() != nil && errors.Is(err, r.Context().Err()) {
-			return // the client has gone
-		}
-		e := explain(err)
-		status = e.Status
-		if status >= 500 {
-			g.o.Logger.Warn("request failed", "route", route, "status", status, "error", e.Message)
-		}
-		writeError(w, e)
-	}
-	g.metrics.request(route, status)
 }
 
 // guard stands before all handlers.
@@ -235,27 +215,6 @@ func loopbackHost(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-func check(f func() error) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, _ *http.Request) error {
-		if f != nil {
-			if err := f(); err != nil {
-				return &Error{Status: http.StatusServiceUnavailable, Message: err.Error()}
-			}
-		}
-		return writeJSON(w, map[string]string{"status": "ok"})
-	}
-}
-
-func (g *Gateway) ready() error {
-	if g.draining.Load() {
-		return errDraining
-	}
-	if g.o.Ready != nil {
-		return g.o.Ready()
-	}
-	return nil
 }
 
 func writeJSON(w http.ResponseWriter, v any) error {

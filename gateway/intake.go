@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/jsontext"
@@ -30,23 +31,53 @@ const requestBytes = 64 << 10
 // one that is gathered, and a line.
 func streamBytes(maxRecord int) int64 { return 2*batchBytes + 2*int64(maxRecord) }
 
-// publish is POST /v1/topics/{topic}/records.
-func (g *Gateway) publish(w http.ResponseWriter, r *http.Request) error {
+func publishRoute() route {
+	value := &jsonschema.Schema{}
+	line := content{typeNDJSON, value, "One JSON value a line, each a record's value, and empty lines. With `envelope=true` each has the shape `Envelope`."}
+	alias := func(media string) content { return content{media, line.shape, line.about} }
+	return route{
+		method: "POST", path: "/v1/topics/{topic}/records", id: "publish", title: "Publish records",
+		about: "Answers when the records are durable. A JSON body is one record, or an array of records, and is published whole or not at all. NDJSON may have any length: it is published while it comes, and an error says how many records are durable and in which line the fault is.",
+		params: []param{
+			pathParam("topic", "The topic's name."),
+			textParam("key", "The field, text or number, that has the record's key: records with one key stay in order. Left out: no key."),
+			boolParam("envelope", "Each value is an `Envelope`: value, key and headers."),
+			numberParam("line", 1, 0, 1, "Number of the body's first line, for errors, when the input is sent in parts."),
+			headerParam("traceparent", "The trace that the records continue (W3C Trace Context); it becomes a header of theirs."),
+		},
+		body: []content{
+			{typeJSON, value, "A JSON value, which is a record's value, or an array of them. With `envelope=true` each has the shape `Envelope`."},
+			line, alias("application/ndjson"), alias("application/jsonl"),
+		},
+		answer: content{typeJSON, of[Published](), "All records are durable."},
+		errors: askingBroker(map[int]string{
+			http.StatusBadRequest:            "The body is not JSON, is empty, or a record lacks its key.",
+			http.StatusForbidden:             "The topic is written by a service of the pipeline.",
+			http.StatusNotFound:              "There is no such topic.",
+			http.StatusRequestTimeout:        "The body stopped to come.",
+			http.StatusRequestEntityTooLarge: "The body or a record is too large.",
+			http.StatusServiceUnavailable:    "The process is about to stop, the broker is out of reach, or too many requests publish at once. If the broker did not answer in time, whether it has the records is not known.",
+			http.StatusInsufficientStorage:   "The broker's disk is full.",
+		}),
+		example: `curl -sf -H 'Content-Type: application/json' -d '{"id": "T-1", "text": "my mini is dead"}' \
+  'http://127.0.0.1:8088/v1/topics/tickets/records?key=id'
+printf '%s\n' '{"id": "T-2", "text": "thank you!"}' '{"id": "T-3", "body": "a form without text"}' |
+  curl -sf -H 'Content-Type: application/x-ndjson' --data-binary @- \
+  'http://127.0.0.1:8088/v1/topics/tickets/records?key=id'`,
+		handle: (*Gateway).publish,
+	}
+}
+
+func (g *Gateway) publish(w http.ResponseWriter, r *call) error {
 	if g.draining.Load() {
 		return errDraining
-	}
-	stream, err := mediaType(r)
-	if err != nil {
-		return err
 	}
 	topic := r.PathValue("topic")
 	if err := g.allow(r.Context(), topic); err != nil {
 		return err
 	}
-	p, err := g.newParser(topic, r)
-	if err != nil {
-		return err
-	}
+	p := g.newParser(topic, r)
+	stream := r.media != typeJSON
 	need := streamBytes(g.o.MaxRecordBytes)
 	if !stream {
 		need = g.o.MaxBodyBytes
@@ -89,23 +120,6 @@ func (g *Gateway) append(ctx context.Context, batch []broker.Record) error {
 			"the broker has not answered for %v: whether it has the records is not known", g.o.Patience)
 	}
 	return err
-}
-
-// mediaType tells whether the body is NDJSON rather than JSON. Other types are
-// refused: a page of another origin can send text or a form without asking, but
-// not these (Fetch standard, "CORS-safelisted request-header").
-func mediaType(r *http.Request) (stream bool, err error) {
-	header := r.Header.Get("Content-Type")
-	t, _, parseErr := mime.ParseMediaType(header)
-	switch {
-	case parseErr == nil && t == typeJSON:
-		return false, nil
-	case parseErr == nil && (t == typeNDJSON || t == "application/ndjson" || t == "application/jsonl"):
-		return true, nil
-	}
-	return false, refuse(http.StatusUnsupportedMediaType,
-		"send the header Content-Type: application/json, or application/x-ndjson for one record a line",
-		"content type %q is not JSON", header)
 }
 
 // allow tells whether the topic may be published to.

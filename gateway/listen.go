@@ -44,22 +44,32 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // the gateway and waits for running requests, at most for grace. The listener
 // is closed when it returns. The error is nil after an orderly end.
 func (g *Gateway) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	defer g.Close()
+	defer context.AfterFunc(ctx, g.Close)()
+	return Serve(ctx, ln, g, grace, g.o.Logger)
+}
+
+// Serve is [Gateway.Serve] of any handler, with the time limits that slow clients
+// call for. It waits for running requests: those that have no end of their own are
+// the caller's to end. A nil logger discards.
+func Serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, logger *slog.Logger) error {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	server := &http.Server{
-		Handler:           g,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(g.o.Logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
 	select {
 	case err := <-ended:
-		g.Close()
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	g.Close()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	err := server.Shutdown(limit)

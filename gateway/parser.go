@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -32,24 +31,11 @@ type parser struct {
 	trace     func() []byte // the traceparent of the next record, or nil
 }
 
-func (g *Gateway) newParser(topic string, r *http.Request) (*parser, error) {
-	q := r.URL.Query()
-	p := &parser{topic: topic, key: records.Keys{Field: q.Get("key")}, max: g.o.MaxRecordBytes}
-	if s := q.Get("envelope"); s != "" {
-		var err error
-		if p.enveloped, err = strconv.ParseBool(s); err != nil {
-			return nil, refuse(http.StatusBadRequest, "", "envelope=%s: use true or false", s)
-		}
+func (g *Gateway) newParser(topic string, r *call) *parser {
+	return &parser{
+		topic: topic, key: records.Keys{Field: arg[string](r, "key")}, enveloped: arg[bool](r, "envelope"), line: arg[int](r, "line"),
+		max: g.o.MaxRecordBytes, trace: g.tracing(topic, r.Request),
 	}
-	p.line = 1
-	if s := q.Get("line"); s != "" {
-		var err error
-		if p.line, err = strconv.Atoi(s); err != nil || p.line < 1 {
-			return nil, refuse(http.StatusBadRequest, "", "line=%s: write the number of the first line, from 1", s)
-		}
-	}
-	p.trace = g.tracing(topic, r)
-	return p, nil
 }
 
 // tracing tells which traceparent a request's records carry: that of the request

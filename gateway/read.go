@@ -6,12 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -41,57 +42,37 @@ func (q Query) values() url.Values {
 	return v
 }
 
-// span is a parsed query.
-type span struct {
-	from, to  broker.Position
-	partition int32
-	max       int
+func readRoute() route {
+	return route{
+		method: "GET", path: "/v1/topics/{topic}/records", id: "read", title: "Read or follow a topic",
+		about: "Answers the records of a topic, one JSON object a line, partition by partition, or as they come with `follow`. What goes wrong after the first record is the last line, with the shape `Error`.",
+		params: []param{
+			pathParam("topic", "The topic's name."),
+			positionParam("from", broker.Start(), "The first record:"),
+			positionParam("to", broker.Position{}, "The end, exclusive; where the topic ends now if it is left out:"),
+			numberParam("partition", 0, 0, int(broker.AllPartitions), "Only this partition."),
+			boolParam("follow", "Wait for more records, without end; does not go with `to`."),
+			numberParam("max", 0, 0, 0, "End after so many records; 0: no limit."),
+		},
+		answer: content{typeNDJSON, &jsonschema.Schema{AnyOf: []*jsonschema.Schema{of[Record](), of[Error]()}}, "The records. The schema is that of a line."},
+		errors: askingBroker(map[int]string{
+			http.StatusNotFound:           "There is no such topic or partition.",
+			http.StatusServiceUnavailable: "The broker is closed or out of reach, or too many requests read at once.",
+		}),
+		example: `curl -sf 'http://127.0.0.1:8088/v1/topics/moods/records?follow=true&max=3'
+curl -sf 'http://127.0.0.1:8088/v1/topics/tickets/records?from=1h&partition=0'`,
+		handle: (*Gateway).read,
+	}
 }
 
-func parseQuery(v url.Values, now time.Time) (s span, err error) {
-	s = span{from: broker.Start(), partition: broker.AllPartitions}
-	if text := v.Get("from"); text != "" {
-		if s.from, err = broker.ParsePosition(text, now); err != nil {
-			return s, fmt.Errorf("from: %w", err)
+func (g *Gateway) read(w http.ResponseWriter, r *call) error {
+	from, to := arg[broker.Position](r, "from"), arg[broker.Position](r, "to")
+	partition := int32(arg[int](r, "partition")) // was checked
+	if arg[bool](r, "follow") {
+		if !to.IsZero() {
+			return refuse(http.StatusBadRequest, "", "follow never ends, so it does not go with to")
 		}
-	}
-	if text := v.Get("to"); text != "" {
-		if s.to, err = broker.ParsePosition(text, now); err != nil {
-			return s, fmt.Errorf("to: %w", err)
-		}
-	}
-	if text := v.Get("partition"); text != "" {
-		n, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || n < 0 {
-			return s, fmt.Errorf("partition=%s: write a number from 0", text)
-		}
-		s.partition = int32(n)
-	}
-	if text := v.Get("max"); text != "" {
-		if s.max, err = strconv.Atoi(text); err != nil || s.max < 0 {
-			return s, fmt.Errorf("max=%s: write a number from 0", text)
-		}
-	}
-	if text := v.Get("follow"); text != "" {
-		follow, err := strconv.ParseBool(text)
-		if err != nil {
-			return s, fmt.Errorf("follow=%s: use true or false", text)
-		}
-		if follow && !s.to.IsZero() {
-			return s, errors.New("follow never ends, so it does not go with to")
-		}
-		if follow {
-			s.to = broker.Forever()
-		}
-	}
-	return s, nil
-}
-
-// read is GET /v1/topics/{topic}/records.
-func (g *Gateway) read(w http.ResponseWriter, r *http.Request) error {
-	q, err := parseQuery(r.URL.Query(), time.Now())
-	if err != nil {
-		return refuse(http.StatusBadRequest, "", "%v", err)
+		to = broker.Forever()
 	}
 	if !g.readers.TryAcquire(1) {
 		return refuse(http.StatusServiceUnavailable, "try again later", "%d requests read already", g.o.MaxReaders)
@@ -103,15 +84,15 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request) error {
 	defer context.AfterFunc(g.ended, cancel)()
 
 	topic := r.PathValue("topic")
-	if err := g.partitionExists(ctx, topic, q.partition); err != nil {
+	if err := g.partitionExists(ctx, topic, partition); err != nil {
 		return err
 	}
-	reader, err := g.b.Read(ctx, topic, q.partition, q.from, q.to)
+	reader, err := g.b.Read(ctx, topic, partition, from, to)
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	g.stream(ctx, w, reader, q.max)
+	g.stream(ctx, w, reader, arg[int](r, "max"))
 	return nil
 }
 

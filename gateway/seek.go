@@ -15,28 +15,28 @@ import (
 
 // Seek asks for a group to be moved.
 type Seek struct {
-	To     string `json:"to"`                // start, end, an offset, a time (RFC 3339) or an age (24h)
-	Topic  string `json:"topic,omitempty"`   // empty: every topic that the group reads
-	DryRun bool   `json:"dry_run,omitempty"` // tell only
+	To     string `json:"to" jsonschema:"where to: start, end, an offset (1234), a time (RFC 3339) or an age (24h, 7d)"`
+	Topic  string `json:"topic,omitempty" jsonschema:"in this topic; left out: in every topic that the group reads"`
+	DryRun bool   `json:"dry_run,omitempty" jsonschema:"only answer what would be done"`
 }
 
 // Move is what a seek does to a group in one partition.
 type Move struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	From      int64  `json:"from"`
-	To        int64  `json:"to"`
+	Topic     string `json:"topic" jsonschema:"the topic's name"`
+	Partition int32  `json:"partition" jsonschema:"from 0"`
+	From      int64  `json:"from" jsonschema:"offset of the next record it would have taken"`
+	To        int64  `json:"to" jsonschema:"offset of the next record it takes now"`
 }
 
 // maxOrderBytes bounds the body of a request that orders something.
 const maxOrderBytes = 1 << 20
 
 // order reads the body of a request that changes something.
-func order(w http.ResponseWriter, r *http.Request, into any, hint string) error {
-	if _, err := mediaType(r); err != nil {
-		return err
-	}
+func order(w http.ResponseWriter, r *call, into any, hint string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrderBytes))
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(http.StatusRequestEntityTooLarge, "do it in several requests", "the body has more than %d bytes", e.Limit)
+	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, "", "read the request: %v", err)
 	}
@@ -46,7 +46,26 @@ func order(w http.ResponseWriter, r *http.Request, into any, hint string) error 
 	return nil
 }
 
-func (g *Gateway) seek(w http.ResponseWriter, r *http.Request) error {
+func seekRoute() route {
+	return route{
+		method: "POST", path: "/v1/groups/{group}/seek", id: "seek", title: "Move a consumer group",
+		about:  "Lets a group that has no members go on from another place, such as to predict on everything again.",
+		params: []param{pathParam("group", "The group's name.")},
+		body:   []content{{typeJSON, of[Seek](), "Where to."}},
+		answer: content{typeJSON, listOf[Move](), "What was done, or would be, by partition."},
+		errors: askingBroker(map[int]string{
+			http.StatusBadRequest:            "The body cannot be read.",
+			http.StatusNotFound:              "There is no such group, or it does not read the topic.",
+			http.StatusConflict:              "The group has members: stop its service first.",
+			http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
+		}),
+		example: `curl -sf -H 'Content-Type: application/json' -d '{"to": "start", "dry_run": true}' \
+  http://127.0.0.1:8088/v1/groups/desk.sentiment/seek`,
+		handle: (*Gateway).seek,
+	}
+}
+
+func (g *Gateway) seek(w http.ResponseWriter, r *call) error {
 	var s Seek
 	if err := order(w, r, &s, `send {"to": "start"}`); err != nil {
 		return err

@@ -6,27 +6,33 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/timeline"
 )
 
-// timeline answers with what became of a record.
-func (g *Gateway) timeline(w http.ResponseWriter, r *http.Request) error {
-	since := broker.Start()
-	if s := r.URL.Query().Get("since"); s != "" {
-		var err error
-		if since, err = broker.ParsePosition(s, time.Now()); err != nil {
-			return refuse(http.StatusBadRequest, "", "since: %v", err)
-		}
+func timelineRoute() route {
+	return route{
+		method: "GET", path: "/v1/timeline/{record...}", id: "timeline", title: "Tell what became of a record",
+		about: "Every record that descends from the records asked for: answers, dead letters and what was decided on them, and joins, by source and then by time.",
+		params: []param{
+			pathParam("record", "A record's key, its own id (the field or header `id`), or its place (`tickets/3/1234`), which may have its slashes as they are."),
+			positionParam("since", broker.Start(), "Look at records from here on:"),
+		},
+		answer:  content{typeJSON, listOf[timeline.Event](), "The events; none if nothing is known of such a record."},
+		errors:  askingBroker(nil),
+		example: `curl -sf http://127.0.0.1:8088/v1/timeline/T-1`,
+		handle:  (*Gateway).timeline,
 	}
+}
+
+func (g *Gateway) timeline(w http.ResponseWriter, r *call) error {
 	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
 	if err != nil {
 		return err
 	}
 	defer release()
-	events, err := timeline.Of(r.Context(), g.b, r.PathValue("record"), since)
+	events, err := timeline.Of(r.Context(), g.b, r.PathValue("record"), arg[broker.Position](r, "since"))
 	if err != nil {
 		return err
 	}

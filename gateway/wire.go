@@ -30,14 +30,14 @@ const (
 // Record is a record as it is read, one on a line. It may be published as it
 // was read, in the enveloped form; its place and time are then ignored.
 type Record struct {
-	Topic     string          `json:"topic"`
-	Partition int32           `json:"partition"`
-	Offset    int64           `json:"offset"`
-	Time      time.Time       `json:"time,omitzero"`
-	Key       Text            `json:"key,omitempty"`
-	Headers   Headers         `json:"headers,omitempty"`
-	Value     json.RawMessage `json:"value"`
-	Encoding  string          `json:"encoding,omitempty"` // of the value
+	Topic     string          `json:"topic" jsonschema:"the topic's name"`
+	Partition int32           `json:"partition" jsonschema:"from 0"`
+	Offset    int64           `json:"offset" jsonschema:"its place in the partition"`
+	Time      time.Time       `json:"time,omitzero" jsonschema:"when it was appended"`
+	Key       Text            `json:"key,omitempty" jsonschema:"records with one key are in one partition"`
+	Headers   Headers         `json:"headers,omitempty" jsonschema:"names and values"`
+	Value     json.RawMessage `json:"value" jsonschema:"any JSON; or, with an encoding, a string"`
+	Encoding  string          `json:"encoding,omitempty" jsonschema:"of the value: text (not JSON) or base64 (not UTF-8); left out: it is JSON"`
 }
 
 // NewRecord is the wire form of a broker's record.
@@ -198,41 +198,41 @@ func strict(b []byte, v any) error {
 
 // Published is the answer to a publish.
 type Published struct {
-	Published int `json:"published"` // records that are durable
+	Published int `json:"published" jsonschema:"records that are durable"`
 }
 
 // Topic describes a topic.
 type Topic struct {
-	Name             string      `json:"name"`
-	Source           bool        `json:"source"`  // whether it may be published to here
-	Records          int64       `json:"records"` // that are kept
-	RetentionSeconds int64       `json:"retention_seconds,omitempty"`
-	RetentionBytes   int64       `json:"retention_bytes,omitempty"` // of a partition
-	Partitions       []Partition `json:"partitions"`
+	Name             string      `json:"name" jsonschema:"the topic's name"`
+	Source           bool        `json:"source" jsonschema:"whether it may be published to here"`
+	Records          int64       `json:"records" jsonschema:"that are kept"`
+	RetentionSeconds int64       `json:"retention_seconds,omitempty" jsonschema:"how long records are kept; left out: for ever"`
+	RetentionBytes   int64       `json:"retention_bytes,omitempty" jsonschema:"how much of a partition is kept; left out: all"`
+	Partitions       []Partition `json:"partitions" jsonschema:"from partition 0"`
 }
 
 // Partition is where the log of a partition starts and ends. Offsets may have gaps.
 type Partition struct {
-	Start   int64 `json:"start"` // offset of the first record that is kept
-	End     int64 `json:"end"`   // greater than the offset of the last one
-	Records int64 `json:"records"`
+	Start   int64 `json:"start" jsonschema:"offset of the first record that is kept"`
+	End     int64 `json:"end" jsonschema:"greater than the offset of the last record"`
+	Records int64 `json:"records" jsonschema:"that are kept; offsets may have gaps"`
 }
 
 // Group describes a consumer group. Partitions are left out in the list of groups.
 type Group struct {
-	Name       string   `json:"name"`
-	Topics     []string `json:"topics"`
-	Members    int      `json:"members"`
-	Lag        int64    `json:"lag"`
-	Partitions []Place  `json:"partitions,omitempty"`
+	Name       string   `json:"name" jsonschema:"the group's name"`
+	Topics     []string `json:"topics" jsonschema:"that it reads"`
+	Members    int      `json:"members" jsonschema:"consumers that share the partitions"`
+	Lag        int64    `json:"lag" jsonschema:"records that it has not taken yet"`
+	Partitions []Place  `json:"partitions,omitempty" jsonschema:"where it stands; left out in the list of groups"`
 }
 
 // Place is where a group stands in a partition.
 type Place struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Position  int64  `json:"position"` // offset of the next record it takes
-	End       int64  `json:"end"`
-	Lag       int64  `json:"lag"`
-	Member    string `json:"member,omitempty"`
+	Topic     string `json:"topic" jsonschema:"the topic's name"`
+	Partition int32  `json:"partition" jsonschema:"from 0"`
+	Position  int64  `json:"position" jsonschema:"offset of the next record it takes"`
+	End       int64  `json:"end" jsonschema:"greater than the offset of the last record"`
+	Lag       int64  `json:"lag" jsonschema:"records that it has not taken yet"`
+	Member    string `json:"member,omitempty" jsonschema:"the consumer that has the partition"`
 }

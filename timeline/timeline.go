@@ -25,22 +25,22 @@ import (
 
 // Event is a record of the timeline.
 type Event struct {
-	Time      time.Time `json:"time"`
-	After     int64     `json:"after_ms"` // since the source was appended
-	What      string    `json:"what"`     // published, answered, skipped, failed, dead letter, retried, dropped, gathered
-	Source    string    `json:"source"`   // id of the source record
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	ID        string    `json:"id"` // of a decision: the letter's
-	Service   string    `json:"service,omitempty"`
-	Model     string    `json:"model,omitempty"`
-	Attempts  int       `json:"attempts,omitempty"`
-	Batch     int       `json:"batch,omitempty"`    // records of this topic's partition settled with it
-	Status    string    `json:"status,omitempty"`   // of a join: complete or partial
-	Revision  int       `json:"revision,omitempty"` // of a join
-	Error     string    `json:"error,omitempty"`
-	Bytes     int       `json:"bytes"`
+	Time      time.Time `json:"time" jsonschema:"when the record was appended"`
+	After     int64     `json:"after_ms" jsonschema:"milliseconds since the source was appended"`
+	What      string    `json:"what" jsonschema:"published, answered, skipped, failed, dead letter, retried, dropped or gathered"`
+	Source    string    `json:"source" jsonschema:"id of the source record"`
+	Topic     string    `json:"topic" jsonschema:"of the record"`
+	Partition int32     `json:"partition" jsonschema:"of the record"`
+	Offset    int64     `json:"offset" jsonschema:"of the record"`
+	ID        string    `json:"id" jsonschema:"of the record; of a decision, the letter's"`
+	Service   string    `json:"service,omitempty" jsonschema:"the service or gather that wrote it"`
+	Model     string    `json:"model,omitempty" jsonschema:"name and version"`
+	Attempts  int       `json:"attempts,omitempty" jsonschema:"how often the model was tried"`
+	Batch     int       `json:"batch,omitempty" jsonschema:"records of this topic's partition settled with it"`
+	Status    string    `json:"status,omitempty" jsonschema:"of a join: complete or partial"`
+	Revision  int       `json:"revision,omitempty" jsonschema:"of a join"`
+	Error     string    `json:"error,omitempty" jsonschema:"what the model failed with"`
+	Bytes     int       `json:"bytes" jsonschema:"size of the record: its key, value and headers"`
 }
 
 const deadLetter = "dead letter"

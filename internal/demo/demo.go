@@ -88,7 +88,7 @@ func New(ctx context.Context, c Config) (_ *Demo, err error) {
 	if err := d.load(); err != nil {
 		return nil, fmt.Errorf("load the support-desk example: %w", err)
 	}
-	if d.broker, err = brokers.Open("embedded", filepath.Join(d.dir, "data"), c.Logger); err != nil {
+	if d.broker, err = brokers.Open(ctx, "embedded", brokers.Options{DataDir: filepath.Join(d.dir, "data"), Logger: c.Logger}); err != nil {
 		return nil, err
 	}
 	if d.app, err = millrace.New(ctx, millrace.Config{

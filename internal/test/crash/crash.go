@@ -110,7 +110,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := finish(ctx, c.Servers, workers); err != nil {
 		return nil, err
 	}
-	b, err := brokers.Open(c.Broker, dataDir(c.Dir), slog.New(slog.DiscardHandler))
+	b, err := brokers.Open(ctx, c.Broker, brokers.Options{DataDir: dataDir(c.Dir), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func watch(ctx context.Context, w *worker, over <-chan time.Time) (peak Memory, 
 }
 
 func (o Outage) audit(ctx context.Context, ledger *brokertest.Ledger, back time.Time, r *OutageReport) error {
-	b, err := brokers.Open(o.Broker, dataDir(o.Dir), slog.New(slog.DiscardHandler))
+	b, err := brokers.Open(ctx, o.Broker, brokers.Options{DataDir: dataDir(o.Dir), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (m move) load(place int) *pipeline.Pipeline {
 
 func (m move) open(place int) *broker.Broker {
 	m.Helper()
-	b, err := brokers.Open(m.load(place).Broker, m.data(place), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	b, err := brokers.Open(m.Context(), m.load(place).Broker, brokers.Options{DataDir: m.data(place), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		m.Fatal(err)
 	}

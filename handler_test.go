@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package millrace
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/gateway"
+)
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestTheHandlerServesAllOfAPipelineAndEndsWithIt(t *testing.T) {
+	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: open(t, vfs.NewMem())})
+	s := httptest.NewServer(a.Handler())
+	defer s.Close()
+	client := &gateway.Client{Base: s.URL}
+	publish := func(topic string) error {
+		_, err := client.Publish(t.Context(), topic, strings.NewReader("{}\n"), gateway.PublishOptions{})
+		return err
+	}
+	if err := publish("tickets"); err != nil {
+		t.Fatal(err)
+	}
+	var refused *gateway.Error
+	if err := publish("tags"); !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+		t.Errorf("a service's topic takes records: %v", err)
+	}
+	for _, err := range client.Read(t.Context(), "desk", gateway.Query{Follow: true, Partition: broker.AllPartitions, Max: 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.DropDead(t.Context(), deadletter.Selection{}); err != nil {
+		t.Error(err)
+	}
+	if done, err := client.RetryDead(t.Context(), deadletter.Selection{}); err != nil || len(done) != 0 {
+		t.Errorf("retrying nothing: %v, %v", done, err)
+	}
+	if status, body := get(t, s.URL+"/metrics"); status != 200 || !strings.Contains(body, `millrace_published_records_total{topic="tickets"} 1`) || !strings.Contains(body, "millrace_batch_records_count") {
+		t.Errorf("metrics: %d %s", status, body)
+	}
+	if status, body := get(t, s.URL+"/healthz"); status != 200 {
+		t.Errorf("health: %d %s", status, body)
+	}
+	n := 0
+	ended := make(chan struct{})
+	for _, err := range client.Read(t.Context(), "desk", gateway.Query{Follow: true, Partition: broker.AllPartitions}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+	}
+	<-ended
+	if n != 1 {
+		t.Errorf("%d answers were followed to the end of the pipeline, want 1", n)
+	}
+	if err := publish("tickets"); !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+		t.Errorf("a pipeline that has ended takes records: %v", err)
+	}
+}
+
+func TestWhatIsWatchedIsPartOfTheHealth(t *testing.T) {
+	a, err := New(t.Context(), Config{Pipeline: load(t, graph), Broker: open(t, vfs.NewMem())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ill error
+	a.Watch("door", func() error { return ill })
+	s := httptest.NewServer(a.Handler())
+	defer s.Close()
+	if status, body := get(t, s.URL+"/healthz"); status != 200 {
+		t.Errorf("all is well: %d %s", status, body)
+	}
+	ill = errors.New("it is stuck")
+	if status, body := get(t, s.URL+"/healthz"); status != 503 || !strings.Contains(body, "door: it is stuck") {
+		t.Errorf("the door is stuck: %d %s", status, body)
+	}
+	if status, body := get(t, s.URL+"/readyz"); status != 503 || !strings.Contains(body, "the services are starting") {
+		t.Errorf("nothing runs: %d %s", status, body)
+	}
+}
