@@ -49,7 +49,7 @@ func New(d Driver, o Options) *Broker {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Broker{d: d, o: o, life: newLife(context.Background())}
+	return &Broker{d: d, o: o, life: newLife(nil)}
 }
 
 // Driver is what the broker was made of.
@@ -346,39 +346,78 @@ func (b *Broker) Close() error {
 	return b.d.Close()
 }
 
-// life counts the calls of something that can be closed, and ends them then.
+// life counts the calls of something that can be closed, and ends them then. What
+// belongs to a Broker has a life within the Broker's: its calls are the Broker's
+// too.
 type life struct {
-	ctx  context.Context // ends with ErrClosed
-	kill context.CancelCauseFunc
+	parent *life
+	ctx    context.Context // ends with ErrClosed
+	kill   context.CancelCauseFunc
 
 	mu     sync.Mutex // for closed, and for beginning a call before it is set
 	closed bool
 	calls  sync.WaitGroup
 }
 
-func newLife(parent context.Context) *life {
-	ctx, kill := context.WithCancelCause(parent)
-	return &life{ctx: ctx, kill: kill}
+func newLife(parent *life) *life {
+	outer := context.Background()
+	if parent != nil {
+		outer = parent.ctx
+	}
+	ctx, kill := context.WithCancelCause(outer)
+	return &life{parent: parent, ctx: ctx, kill: kill}
 }
 
 // enter begins a call: the context ends with the caller's and with the life.
 func (l *life) enter(caller context.Context) (ctx context.Context, leave func(), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || l.ctx.Err() != nil {
-		return nil, nil, ErrClosed
-	}
-	if err := caller.Err(); err != nil {
+	if err := l.begin(); err != nil {
 		return nil, nil, err
 	}
-	l.calls.Add(1)
+	if err := caller.Err(); err != nil {
+		l.done()
+		return nil, nil, err
+	}
+	ctx, release := l.bind(caller)
+	return ctx, func() {
+		release()
+		l.done()
+	}, nil
+}
+
+// bind is a context that ends with the caller's and with the life.
+func (l *life) bind(caller context.Context) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(caller)
 	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
-		l.calls.Done()
-	}, nil
+	}
+}
+
+// begin counts a call, unless there are to be no more.
+func (l *life) begin() error {
+	if l.parent != nil {
+		if err := l.parent.begin(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		if l.parent != nil {
+			l.parent.done()
+		}
+		return ErrClosed
+	}
+	l.calls.Add(1)
+	return nil
+}
+
+func (l *life) done() {
+	l.calls.Done()
+	if l.parent != nil {
+		l.parent.done()
+	}
 }
 
 // cause says why a call failed: that its context has ended is a consequence when

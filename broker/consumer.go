@@ -65,7 +65,7 @@ type Consumer struct {
 }
 
 func newConsumer(b *Broker, group string, m Member) *Consumer {
-	c := &Consumer{b: b, group: group, m: m, life: newLife(b.ctx), rewind: map[int32]bool{}}
+	c := &Consumer{b: b, group: group, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
 	c.idle.L = &c.mu
 	return c
 }
@@ -218,14 +218,17 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if !c.end() {
 		return nil
 	}
-	if c.b.ctx.Err() != nil {
-		return ErrClosed
+	if err := c.parent.begin(); err != nil {
+		return err // the broker's Close has ended it
 	}
+	defer c.parent.done()
+	ctx, release := c.parent.bind(ctx)
+	defer release()
 	c.mu.Lock()
 	c.forgetAll()
 	c.mu.Unlock()
 	if err := c.m.Close(ctx); err != nil {
-		return fmt.Errorf("leave group %s: %w", c.group, err)
+		return fmt.Errorf("leave group %s: %w", c.group, c.cause(ctx, err))
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ type Reader struct {
 }
 
 func newReader(b *Broker, topic string, c Cursor) *Reader {
-	return &Reader{topic: topic, c: c, life: newLife(b.ctx)}
+	return &Reader{topic: topic, c: c, life: newLife(b.life)}
 }
 
 // Next returns at least one and at most max records (0: as many as are at hand,
@@ -47,5 +47,9 @@ func (r *Reader) Close() error {
 	if !r.end() {
 		return nil
 	}
+	if r.parent.begin() != nil {
+		return nil // the broker's Close has ended it
+	}
+	defer r.parent.done()
 	return r.c.Close()
 }
