@@ -57,7 +57,6 @@ type Consumer struct {
 	polling    context.CancelFunc // ends the driver's Poll; nil while there is none
 	fenced     bool               // Consumer.Settle is, until the next Poll
 	settling   bool               // somebody settles, or is about to
-	leader     *Batch             // whose Settle does so; nil while it is not known
 	idle       sync.Cond          // nobody settles any more
 	rewinding  bool               // nobody is to begin to settle
 	all        *Batch             // a Consumer.Settle that waits for its turn; nil for none

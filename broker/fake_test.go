@@ -434,3 +434,18 @@ func wantList(t testing.TB, what string, got []string, want ...string) {
 		t.Fatalf("%s: %q, want %q", what, got, want)
 	}
 }
+
+// wantGone receives the end of a Settle whose context has ended while the driver
+// settled: it may learn what the one behind it has found out.
+func wantGone(t testing.TB, what string, done <-chan error) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case err := <-done:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("%s: %v, want %v", what, err, context.Canceled)
+		}
+	default:
+		t.Fatalf("%s: it waits though its context has ended", what)
+	}
+}

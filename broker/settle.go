@@ -36,14 +36,12 @@ func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, route
 		b.results, b.routed = results, routed
 	}
 	b.ready = true
-	lead := !c.settling && !c.rewinding && (c.doubt != nil || c.eligible(b))
+	lead := !c.settling && !c.rewinding
 	c.settling = c.settling || lead
 	c.mu.Unlock()
 	for {
 		if lead {
-			if done, err := c.lead(ctx, b); done {
-				return err
-			}
+			c.lead(ctx, b)
 		}
 		select {
 		case <-b.ended:
@@ -78,38 +76,32 @@ func (c *Consumer) giveUp(ctx context.Context, b *Batch) error {
 	return ctx.Err()
 }
 
-// lead settles for the batch and those that can go with it. It is done when the
-// batch is over or its settle has failed; otherwise it was not the batch's turn.
-func (c *Consumer) lead(ctx context.Context, b *Batch) (done bool, err error) {
+// lead settles what can be settled, as long as the batch waits for it. Its Settle
+// learns the end as all others do.
+func (c *Consumer) lead(ctx context.Context, b *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leader = b
 	defer c.passOn()
-	for !b.over && !c.rewinding && ctx.Err() == nil {
+	for b.ready && !c.rewinding && ctx.Err() == nil {
 		s := c.doubt
 		if s == nil {
 			s = c.collect()
 		}
 		if s == nil {
-			return false, nil
+			return // it is not the batch's turn
 		}
-		if err := c.carryOut(ctx, s); err != nil && !b.over && !errors.Is(err, ErrFenced) {
-			b.ready = false
-			return true, err
+		if err := c.carryOut(ctx, s); err != nil && ctx.Err() == nil {
+			c.fail(b, err)
 		}
 	}
-	switch {
-	case b.over:
-		return true, b.err
-	case ctx.Err() != nil:
-		b.ready = false
-		return true, ctx.Err()
+	if ctx.Err() != nil {
+		b.ready = false // it leads no more
 	}
-	return false, nil // it is about to be forgotten
 }
 
-// carryOut calls the driver and does what follows. The caller holds c.mu, which
-// is given up during the call.
+// carryOut calls the driver and does what follows. An error means that it is not
+// known whether the settle took place: it is in doubt then, and the next to be
+// given to the driver. The caller holds c.mu, which is given up during the call.
 func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 	c.doubt = nil
 	s.busy(true)
@@ -120,20 +112,33 @@ func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 	switch {
 	case err == nil:
 		c.settled(s)
-	case errors.Is(err, ErrFenced) && len(s.batches) > 1:
+	case errors.Is(err, ErrFull):
+		for _, b := range s.batches {
+			c.fail(b, err)
+		}
+	case refused(err) && len(s.batches) > 1:
 		return c.oneByOne(ctx, s)
 	case errors.Is(err, ErrFenced):
-		c.refused(s.batches[0])
-	case errors.Is(err, ErrUnknownTopic), errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
-		c.fail(s.batches, err)
+		c.fenceSettle(s.batches[0])
+	case refused(err):
+		c.fail(s.batches[0], err)
 	default:
 		s.busy(true)
 		c.doubt = s
 		if ctx.Err() == nil {
-			c.fail(s.batches, err)
+			for _, b := range s.batches {
+				c.fail(b, err)
+			}
 		}
+		return err
 	}
-	return err
+	return nil
+}
+
+// refused reports whether the driver has changed nothing, for a reason that lies
+// in the batches.
+func refused(err error) bool {
+	return errors.Is(err, ErrFenced) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrTooLarge)
 }
 
 func (s *settle) busy(is bool) {
@@ -145,28 +150,28 @@ func (s *settle) busy(is bool) {
 	}
 }
 
-// oneByOne finds out which of several batches are fenced. The caller holds c.mu.
+// oneByOne finds out which of several batches is refused. Those behind one that
+// stays open wait for it. The caller holds c.mu.
 func (c *Consumer) oneByOne(ctx context.Context, s *settle) error {
+	blocked := map[int32]bool{}
 	for _, b := range s.batches {
-		if b.over {
-			continue
+		if b.ready && b.free(blocked) {
+			if err := c.carryOut(ctx, merge([]*Batch{b})); err != nil {
+				return err
+			}
 		}
-		if err := c.carryOut(ctx, merge([]*Batch{b})); err != nil && !errors.Is(err, ErrFenced) {
-			c.fail(s.batches, err)
-			return err
+		if !b.over {
+			b.block(blocked)
 		}
 	}
 	return nil
 }
 
-// fail wakes the Settles that wait for the batches, but for the one that leads.
-// The caller holds c.mu.
-func (c *Consumer) fail(batches []*Batch, err error) {
-	for _, b := range batches {
-		if b.ready && !b.over && b != c.leader {
-			b.ready = false
-			b.wake <- err // there is room: who is woken is not ready any more
-		}
+// fail wakes the Settle that waits for the batch. The caller holds c.mu.
+func (c *Consumer) fail(b *Batch, err error) {
+	if b.ready {
+		b.ready = false
+		b.wake <- err // there is room: who is woken is not ready any more
 	}
 }
 
@@ -184,8 +189,8 @@ func (c *Consumer) settled(s *settle) {
 	c.dropEnded()
 }
 
-// refused is for a batch that the driver has fenced. The caller holds c.mu.
-func (c *Consumer) refused(b *Batch) {
+// fenceSettle is for a batch that the driver has fenced. The caller holds c.mu.
+func (c *Consumer) fenceSettle(b *Batch) {
 	if !b.all {
 		c.fence(b)
 		c.dropEnded()
@@ -198,53 +203,28 @@ func (c *Consumer) refused(b *Batch) {
 
 // passOn lets the next one lead, if there is one. The caller holds c.mu.
 func (c *Consumer) passOn() {
-	c.leader = nil
 	if b := c.next(); b != nil && !c.rewinding {
-		b.wake <- nil
+		b.wake <- nil // there is room: nobody else is to lead
 		return
 	}
 	c.settling = false
 	c.idle.Broadcast()
 }
 
-// next is a batch whose Settle can lead now.
+// next is a batch whose Settle can lead now: any if a settle is in doubt. The
+// caller holds c.mu.
 func (c *Consumer) next() *Batch {
-	if c.doubt != nil {
-		for _, b := range c.doubt.batches {
-			if b.ready && len(b.wake) == 0 {
-				return b
-			}
-		}
-	}
 	blocked := map[int32]bool{}
 	for _, b := range c.open {
-		if b.ready && len(b.wake) == 0 && (c.doubt != nil || b.free(blocked)) {
+		if b.ready && (c.doubt != nil || b.free(blocked)) {
 			return b
 		}
 		b.block(blocked)
 	}
-	if c.all != nil && c.all.ready && len(c.all.wake) == 0 {
+	if c.all != nil && c.all.ready {
 		return c.all
 	}
 	return nil
-}
-
-// eligible reports whether the batch is one of those that can be settled now. The
-// caller holds c.mu.
-func (c *Consumer) eligible(b *Batch) bool {
-	blocked := map[int32]bool{}
-	for _, other := range c.open {
-		if b.all && other.ready {
-			return false
-		}
-		if other == b {
-			return b.free(blocked)
-		}
-		if !other.ready {
-			other.block(blocked)
-		}
-	}
-	return b.all
 }
 
 func (b *Batch) free(blocked map[int32]bool) bool {
