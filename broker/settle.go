@@ -25,11 +25,17 @@ type settle struct {
 	covers  []*Batch // by a Consumer.Settle: what was open then
 }
 
+// errTwice is for a second Settle of a batch beside the first.
+var errTwice = errors.New("another Settle of this is under way")
+
 // settle waits until the batch is settled or cannot be.
 func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, routed []int32) error {
 	c.mu.Lock()
-	if b.over {
+	if b.over || b.ready {
 		defer c.mu.Unlock()
+		if b.ready {
+			return errTwice
+		}
 		return b.err
 	}
 	if !b.busy { // otherwise it was given the same results before

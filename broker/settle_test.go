@@ -352,6 +352,28 @@ func TestTheRefusalOfASettleInDoubtIsNotTheNextLeaders(t *testing.T) {
 	})
 }
 
+func TestABatchIsSettledByOneSettleAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		g := make(gate)
+		m.settles = g.settles
+		b := singles(t, c, m, 1)
+		one := begin(t.Context(), b[0], "a")
+		two := begin(t.Context(), b[0], "b")
+		select {
+		case err := <-two:
+			if err == nil || !strings.Contains(err.Error(), "under way") {
+				t.Errorf("a second Settle of a batch: %v", err)
+			}
+		default:
+			t.Error("a second Settle of a batch waits")
+		}
+		g <- struct{}{}
+		wantErr(t, "the first Settle", one, nil)
+		wantList(t, "published", m.published(), "a")
+	})
+}
+
 func TestSettledBatchesStaySettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 1)
