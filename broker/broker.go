@@ -183,7 +183,7 @@ func (b *Broker) Join(ctx context.Context, group string, start Position, topics 
 	if err != nil {
 		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
 	}
-	return newConsumer(b, group, m), nil
+	return newConsumer(b, group, topics, m), nil
 }
 
 // joinable checks that one group can read all the topics.

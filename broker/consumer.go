@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,29 +43,31 @@ const (
 //     with it, and those after them: they would leave a hole.
 //   - Rewind and Close forget all batches.
 //
-// What was polled and not settled comes again, here or at the partition's next
-// owner. So model calls are at least once, and results exactly once.
+// What was polled and not settled comes again, at the partition's next owner or
+// here, where it waits for the end of the open batches before it. So model calls
+// are at least once, and results exactly once.
 type Consumer struct {
-	b     *Broker
-	group string
-	m     Member
+	b      *Broker
+	group  string
+	topics []string
+	m      Member
 	*life
 
 	mu         sync.Mutex
 	assignment Assignment
 	open       []*Batch           // in the order of the polls
-	rewind     map[int32]bool     // partitions to poll again from where the group stands
+	rewind     map[int32]bool     // partitions to poll again from where the group stands, when nothing of them is open
 	polling    context.CancelFunc // ends the driver's Poll; nil while there is none
 	fenced     bool               // Consumer.Settle is, until the next Poll
-	settling   bool               // somebody settles, or is about to
-	idle       sync.Cond          // nobody settles any more
-	rewinding  bool               // nobody is to begin to settle
+	settling   bool               // somebody has the lead: settles, is about to, or keeps others from it
+	idle       sync.Cond          // for settling: nobody has the lead any more
+	rewinding  bool               // the lead is not to be passed on: who goes back waits for it
 	all        *Batch             // a Consumer.Settle that waits for its turn; nil for none
 	doubt      *settle            // what failed without it being known whether it took place; nil for none
 }
 
-func newConsumer(b *Broker, group string, m Member) *Consumer {
-	c := &Consumer{b: b, group: group, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
+func newConsumer(b *Broker, group string, topics []string, m Member) *Consumer {
+	c := &Consumer{b: b, group: group, topics: topics, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
 	c.idle.L = &c.mu
 	return c
 }
@@ -116,7 +119,11 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 		return nil, err
 	}
 	c.fenced = false
-	c.rewindMember()
+	if err := c.goBack(ctx); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	w.Pause = c.pause(w.Pause)
 	c.polling = func() { interrupt(errInterrupted) }
 	c.mu.Unlock()
 
@@ -135,18 +142,74 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 	return c.opened(polled), nil
 }
 
-// rewindMember lets the driver go back where batches were forgotten. The caller
-// holds c.mu.
-func (c *Consumer) rewindMember() {
-	if len(c.rewind) == 0 {
-		return
+// goBack lets the driver poll again what was forgotten. A partition of which an
+// earlier batch is open is polled again when that has ended, or it would come
+// twice. No settle runs then, and none is in doubt: the driver could not take it
+// again. The caller holds c.mu.
+func (c *Consumer) goBack(ctx context.Context) error {
+	if len(c.due()) == 0 {
+		return nil
 	}
-	partitions := make([]int32, 0, len(c.rewind))
+	if err := c.takeLead(ctx); err != nil {
+		return err
+	}
+	defer c.passOn()
+	for c.doubt != nil {
+		if err := c.carryOut(ctx, c.doubt); err != nil {
+			return err
+		}
+	}
+	due := c.due()
+	for _, p := range due {
+		delete(c.rewind, p)
+	}
+	c.m.Rewind(due)
+	return nil
+}
+
+// due are the partitions to poll again of which nothing is open. The caller holds
+// c.mu.
+func (c *Consumer) due() []int32 {
+	var due []int32
 	for p := range c.rewind {
-		partitions = append(partitions, p)
+		if !slices.ContainsFunc(c.open, func(b *Batch) bool { return slices.Contains(b.partitions, p) }) {
+			due = append(due, p)
+		}
 	}
-	clear(c.rewind)
-	c.m.Rewind(partitions)
+	return due
+}
+
+// pause adds the partitions that are not to be polled before the driver has gone
+// back in them. The caller holds c.mu.
+func (c *Consumer) pause(list []TopicPartition) []TopicPartition {
+	list = slices.Clip(list)
+	for p := range c.rewind {
+		for _, topic := range c.topics {
+			list = append(list, TopicPartition{topic, p})
+		}
+	}
+	return list
+}
+
+// takeLead waits for the settle that is under way and keeps others from beginning
+// until passOn is called. The caller holds c.mu.
+func (c *Consumer) takeLead(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.idle.Broadcast()
+	})
+	defer stop()
+	c.rewinding = true
+	for c.settling && ctx.Err() == nil {
+		c.idle.Wait()
+	}
+	c.rewinding = false
+	if c.settling {
+		return ctx.Err()
+	}
+	c.settling = true
+	return nil
 }
 
 // adopt takes over the assignment, and fences the batches whose partitions are
@@ -155,6 +218,7 @@ func (c *Consumer) adopt(a Assignment) {
 	if a.Epoch == c.assignment.Epoch {
 		return
 	}
+	before := c.assignment
 	c.assignment = a
 	for _, b := range c.open {
 		if b.busy || b.over {
@@ -168,6 +232,12 @@ func (c *Consumer) adopt(a Assignment) {
 		}
 	}
 	c.dropEnded()
+	for p := range c.rewind {
+		epoch, owned := a.since(p)
+		if was, _ := before.since(p); !owned || epoch != was {
+			delete(c.rewind, p) // the driver begins where the group stands
+		}
+	}
 }
 
 // opened makes a batch of what was polled, or returns nil when it belongs behind
@@ -202,11 +272,8 @@ func (c *Consumer) Assignment() Assignment {
 func (c *Consumer) Rewind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rewinding = true
-	for c.settling {
-		c.idle.Wait()
-	}
-	c.rewinding = false
+	_ = c.takeLead(context.Background()) // which does not end
+	defer c.passOn()
 	c.doubt = nil // the driver finds out before it polls again
 	c.forgetAll()
 }

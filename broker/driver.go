@@ -62,7 +62,7 @@ type Driver interface {
 
 // Member is a driver's part of a [Consumer]. Poll, Rewind and Assignment are
 // called by one goroutine at a time, and so is Settle, by another one perhaps: a
-// Poll may run beside a Settle. Close comes after all of them.
+// Poll may run beside a Settle, but Rewind does not. Close comes after all of them.
 //
 // For each partition of each topic that it owns a member knows two offsets: the
 // group's position, which Settle moves, and the next one to poll, which Poll
@@ -82,7 +82,8 @@ type Member interface {
 	// [Settlement].
 	Settle(ctx context.Context, s *Settlement) error
 
-	// Rewind makes Poll return again what is open in these partitions.
+	// Rewind makes Poll return again what is open in these partitions. Those that
+	// the member does not own are ignored.
 	Rewind(partitions []int32)
 
 	// Assignment is what the member owned when Poll returned last.

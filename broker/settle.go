@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // Settling is led: of the Settles that wait, one calls the driver for all that
@@ -338,16 +339,14 @@ func (c *Consumer) forgetAll() {
 // forget ends a batch without settling it: its records are polled again. The
 // caller holds c.mu.
 func (c *Consumer) forget(b *Batch) {
-	b.end(ErrFenced)
 	for _, p := range b.partitions {
 		c.rewind[p] = true
 	}
-	if c.polling != nil {
-		c.polling()
-	}
+	b.end(ErrFenced)
 }
 
-// end ends a batch. The caller holds c.mu.
+// end ends a batch. A Poll under way begins again if it is in the way of going
+// back. The caller holds c.mu.
 func (b *Batch) end(err error) {
 	if b.over {
 		return
@@ -355,6 +354,9 @@ func (b *Batch) end(err error) {
 	b.over, b.err, b.ready, b.busy = true, err, false, false
 	b.results, b.routed = nil, nil
 	close(b.ended)
+	if b.c.polling != nil && slices.ContainsFunc(b.partitions, func(p int32) bool { return b.c.rewind[p] }) {
+		b.c.polling()
+	}
 }
 
 // dropEnded forgets the batches that are over. The caller holds c.mu.
