@@ -159,12 +159,17 @@ func (c *Consumer) goBack(ctx context.Context) error {
 			return err
 		}
 	}
+	c.rewindMember()
+	return nil
+}
+
+// rewindMember lets the driver go back. The caller holds c.mu and the lead.
+func (c *Consumer) rewindMember() {
 	due := c.due()
 	for _, p := range due {
 		delete(c.rewind, p)
 	}
 	c.m.Rewind(due)
-	return nil
 }
 
 // due are the partitions to poll again of which nothing is open. The caller holds
@@ -270,12 +275,20 @@ func (c *Consumer) Assignment() Assignment {
 // Rewind forgets all open batches; Poll returns their records again. A settle
 // that is under way is waited for.
 func (c *Consumer) Rewind() {
+	if c.begin() != nil {
+		return // Close has forgotten them
+	}
+	defer c.done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.takeLead(context.Background()) // which does not end
 	defer c.passOn()
-	c.doubt = nil // the driver finds out before it polls again
+	inDoubt := c.doubt != nil
+	c.doubt = nil
 	c.forgetAll()
+	if inDoubt || len(c.rewind) > 0 {
+		c.rewindMember()
+	}
 }
 
 // Close forgets the open batches, leaves the group and hands its partitions over

@@ -74,8 +74,7 @@ type Member interface {
 	// Poll blocks until there is at least one record to poll, waits up to
 	// w.Wait for more, and returns them as [Consumer.Poll] describes. w.Records
 	// and w.Bytes are set. When ctx ends it returns ctx's error, and what it had
-	// at hand is polled again. What became of settles whose outcome was not known
-	// it finds out before it returns the first record after a Rewind.
+	// at hand is polled again.
 	Poll(ctx context.Context, w Want) (Polled, error)
 
 	// Settle appends the records and moves the group, as one unit; see
@@ -83,7 +82,9 @@ type Member interface {
 	Settle(ctx context.Context, s *Settlement) error
 
 	// Rewind makes Poll return again what is open in these partitions. Those that
-	// the member does not own are ignored.
+	// the member does not own are ignored. A settle whose outcome was not known is
+	// not given again afterwards: what became of it the member finds out before
+	// the next Poll returns a record, or the next Settle takes place.
 	Rewind(partitions []int32)
 
 	// Assignment is what the member owned when Poll returned last.
