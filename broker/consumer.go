@@ -217,32 +217,38 @@ func (c *Consumer) takeLead(ctx context.Context) error {
 	return nil
 }
 
-// adopt takes over the assignment, and fences the batches whose partitions are
-// not the member's any more or have not been all the time. The caller holds c.mu.
+// adopt takes over the assignment, and fences the batches that are lost with it.
+// The caller holds c.mu.
 func (c *Consumer) adopt(a Assignment) {
 	if a.Epoch == c.assignment.Epoch {
 		return
 	}
 	before := c.assignment
 	c.assignment = a
-	for _, b := range c.open {
-		if b.busy || b.over {
-			continue // its settle tells
-		}
-		for i, p := range b.partitions {
-			if epoch, owned := a.since(p); !owned || epoch != b.since[i] {
-				c.fence(b)
-				break
-			}
-		}
-	}
-	c.dropEnded()
+	c.fenceLost()
 	for p := range c.rewind {
 		epoch, owned := a.since(p)
 		if was, _ := before.since(p); !owned || epoch != was {
 			delete(c.rewind, p) // the driver begins where the group stands
 		}
 	}
+}
+
+// fenceLost fences the batches whose partitions are not the member's any more or
+// have not been all the time. The caller holds c.mu.
+func (c *Consumer) fenceLost() {
+	for _, b := range c.open {
+		if b.busy || b.over {
+			continue // if its settle does not end it, it is seen to then
+		}
+		for i, p := range b.partitions {
+			if epoch, owned := c.assignment.since(p); !owned || epoch != b.since[i] {
+				c.fence(b)
+				break
+			}
+		}
+	}
+	c.dropEnded()
 }
 
 // opened makes a batch of what was polled, or returns nil when it belongs behind

@@ -133,6 +133,33 @@ func TestBatchesOfAPartitionThatIsRegainedAreFenced(t *testing.T) {
 	})
 }
 
+// While its settle runs it is not known whether a batch of a lost partition is
+// settled. If it is not, the batch must not stay beside what is polled again.
+func TestABatchThatIsLostDuringItsSettleIsFencedAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 2)
+		b := singles(t, c, m, 1)
+		full := make(chan struct{})
+		m.settles = func(_ context.Context, n int, _ *Settlement) (bool, error) {
+			if n == 0 {
+				<-full
+				return false, ErrFull
+			}
+			return true, nil
+		}
+		lost := begin(t.Context(), b[0], "lost")
+		m.own(1)
+		m.own(0, 1)
+		again := wantPolled(t, polling(t.Context(), c), "0/0")
+		close(full)
+		wantErr(t, "the batch whose settle is refused", lost, ErrFenced)
+		wantErr(t, "the batch behind it", begin(t.Context(), again, "again"), ErrFenced)
+		again = wantPolled(t, polling(t.Context(), c), "0/0")
+		wantErr(t, "what came again", begin(t.Context(), again, "again"), nil)
+		wantList(t, "published", m.published(), "again")
+	})
+}
+
 // wide opens a batch of partition 1, one of partitions 0 and 1, and one more of
 // partition 1.
 func wide(t testing.TB, c *Consumer, m *fakeMember) (before, both, after *Batch) {

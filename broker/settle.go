@@ -116,20 +116,11 @@ func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 	err := c.m.Settle(ctx, &s.Settlement)
 	c.mu.Lock()
 	s.busy(false)
-	switch {
-	case err == nil:
+	if err == nil {
 		c.settled(s)
-	case errors.Is(err, ErrFull):
-		for _, b := range s.batches {
-			c.fail(b, err)
-		}
-	case refused(err) && len(s.batches) > 1:
-		return c.oneByOne(ctx, s)
-	case errors.Is(err, ErrFenced):
-		c.fenceSettle(s.batches[0])
-	case refused(err):
-		c.fail(s.batches[0], err)
-	default:
+		return nil
+	}
+	if !refused(err) && !errors.Is(err, ErrFull) {
 		s.busy(true)
 		c.doubt = s
 		if ctx.Err() == nil {
@@ -138,6 +129,19 @@ func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 			}
 		}
 		return err
+	}
+	c.fenceLost() // what Poll has left alone meanwhile
+	switch {
+	case errors.Is(err, ErrFull):
+		for _, b := range s.batches {
+			c.fail(b, err)
+		}
+	case refused(err) && len(s.batches) > 1:
+		return c.oneByOne(ctx, s)
+	case errors.Is(err, ErrFenced):
+		c.fenceSettle(s.batches[0])
+	default:
+		c.fail(s.batches[0], err)
 	}
 	return nil
 }
@@ -311,6 +315,9 @@ func (s *settle) addMoves(list []*Batch) {
 // fence forgets a batch and those that would leave a hole without it. The caller
 // holds c.mu and calls dropEnded.
 func (c *Consumer) fence(b *Batch) {
+	if b.over {
+		return
+	}
 	lost := map[int32]bool{}
 	b.block(lost)
 	c.forget(b)
