@@ -183,7 +183,7 @@ func (b *Broker) Join(ctx context.Context, group string, start Position, topics 
 	if err != nil {
 		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
 	}
-	return newConsumer(b, group, m), nil
+	return newConsumer(b, group, topics, m), nil
 }
 
 // joinable checks that one group can read all the topics.
@@ -346,10 +346,11 @@ func (b *Broker) Close() error {
 	return b.d.Close()
 }
 
-// life counts the calls of something that can be closed, and ends them then. Calls
-// of what belongs to something count there too, so that its close waits for them.
+// life counts the calls of something that can be closed, and ends them then. What
+// belongs to a Broker has a life within the Broker's: its calls are the Broker's
+// too.
 type life struct {
-	parent *life           // nil for a Broker's
+	parent *life
 	ctx    context.Context // ends with ErrClosed
 	kill   context.CancelCauseFunc
 
@@ -358,7 +359,6 @@ type life struct {
 	calls  sync.WaitGroup
 }
 
-// newLife begins a life within that of the parent, if there is one.
 func newLife(parent *life) *life {
 	outer := context.Background()
 	if parent != nil {
@@ -370,45 +370,53 @@ func newLife(parent *life) *life {
 
 // enter begins a call: the context ends with the caller's and with the life.
 func (l *life) enter(caller context.Context) (ctx context.Context, leave func(), err error) {
-	if !l.begin() {
-		return nil, nil, ErrClosed
-	}
-	if err := caller.Err(); err != nil {
-		l.leave()
+	if err := l.begin(); err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := l.bound(caller)
+	if err := caller.Err(); err != nil {
+		l.done()
+		return nil, nil, err
+	}
+	ctx, release := l.bind(caller)
 	return ctx, func() {
-		cancel()
-		l.leave()
+		release()
+		l.done()
 	}, nil
 }
 
-// begin counts a call, unless the life or its parent's has ended.
-func (l *life) begin() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || l.parent != nil && !l.parent.begin() {
-		return false
-	}
-	l.calls.Add(1)
-	return true
-}
-
-func (l *life) leave() {
-	l.calls.Done()
-	if l.parent != nil {
-		l.parent.leave()
-	}
-}
-
-// bound is the caller's context, which also ends with the life.
-func (l *life) bound(caller context.Context) (ctx context.Context, cancel func()) {
-	ctx, kill := context.WithCancelCause(caller)
-	stop := context.AfterFunc(l.ctx, func() { kill(ErrClosed) })
+// bind is a context that ends with the caller's and with the life.
+func (l *life) bind(caller context.Context) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(caller)
+	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
 	return ctx, func() {
 		stop()
-		kill(nil)
+		cancel(nil)
+	}
+}
+
+// begin counts a call, unless there are to be no more.
+func (l *life) begin() error {
+	if l.parent != nil {
+		if err := l.parent.begin(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		if l.parent != nil {
+			l.parent.done()
+		}
+		return ErrClosed
+	}
+	l.calls.Add(1)
+	return nil
+}
+
+func (l *life) done() {
+	l.calls.Done()
+	if l.parent != nil {
+		l.parent.done()
 	}
 }
 

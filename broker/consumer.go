@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,30 +43,31 @@ const (
 //     with it, and those after them: they would leave a hole.
 //   - Rewind and Close forget all batches.
 //
-// What was polled and not settled comes again, here or at the partition's next
-// owner. So model calls are at least once, and results exactly once.
+// What was polled and not settled comes again, at the partition's next owner or
+// here, where it waits for the end of the open batches before it. So model calls
+// are at least once, and results exactly once.
 type Consumer struct {
-	b     *Broker
-	group string
-	m     Member
+	b      *Broker
+	group  string
+	topics []string
+	m      Member
 	*life
 
 	mu         sync.Mutex
 	assignment Assignment
 	open       []*Batch           // in the order of the polls
-	rewind     map[int32]bool     // partitions to poll again from where the group stands
+	rewind     map[int32]bool     // partitions to poll again from where the group stands, when nothing of them is open
 	polling    context.CancelFunc // ends the driver's Poll; nil while there is none
 	fenced     bool               // Consumer.Settle is, until the next Poll
-	settling   bool               // somebody settles, or is about to
-	leader     *Batch             // whose Settle does so; nil while it is not known
-	idle       sync.Cond          // nobody settles any more
-	rewinding  bool               // nobody is to begin to settle
+	settling   bool               // somebody has the lead: settles, is about to, or keeps others from it
+	idle       sync.Cond          // for settling: nobody has the lead any more
+	rewinding  bool               // the lead is not to be passed on: who goes back waits for it
 	all        *Batch             // a Consumer.Settle that waits for its turn; nil for none
 	doubt      *settle            // what failed without it being known whether it took place; nil for none
 }
 
-func newConsumer(b *Broker, group string, m Member) *Consumer {
-	c := &Consumer{b: b, group: group, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
+func newConsumer(b *Broker, group string, topics []string, m Member) *Consumer {
+	c := &Consumer{b: b, group: group, topics: topics, m: m, life: newLife(b.life), rewind: map[int32]bool{}}
 	c.idle.L = &c.mu
 	return c
 }
@@ -117,7 +119,11 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 		return nil, err
 	}
 	c.fenced = false
-	c.rewindMember()
+	if err := c.goBack(ctx); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	w.Pause = c.pause(w.Pause)
 	c.polling = func() { interrupt(errInterrupted) }
 	c.mu.Unlock()
 
@@ -136,33 +142,107 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 	return c.opened(polled), nil
 }
 
-// rewindMember lets the driver go back where batches were forgotten. The caller
-// holds c.mu.
-func (c *Consumer) rewindMember() {
-	if len(c.rewind) == 0 {
-		return
+// goBack lets the driver poll again what was forgotten. A partition of which an
+// earlier batch is open is polled again when that has ended, or it would come
+// twice. No settle runs then, and none is in doubt: the driver could not take it
+// again. The caller holds c.mu.
+func (c *Consumer) goBack(ctx context.Context) error {
+	if len(c.due()) == 0 {
+		return nil
 	}
-	partitions := make([]int32, 0, len(c.rewind))
-	for p := range c.rewind {
-		partitions = append(partitions, p)
+	if err := c.takeLead(ctx); err != nil {
+		return err
 	}
-	clear(c.rewind)
-	c.m.Rewind(partitions)
+	defer c.passOn()
+	for c.doubt != nil {
+		if err := c.carryOut(ctx, c.doubt); err != nil {
+			return err
+		}
+	}
+	c.rewindMember()
+	return nil
 }
 
-// adopt takes over the assignment, and fences the batches whose partitions are
-// not the member's any more or have not been all the time. The caller holds c.mu.
+// rewindMember lets the driver go back. The caller holds c.mu and the lead.
+func (c *Consumer) rewindMember() {
+	due := c.due()
+	for _, p := range due {
+		delete(c.rewind, p)
+	}
+	c.m.Rewind(due)
+}
+
+// due are the partitions to poll again of which nothing is open. The caller holds
+// c.mu.
+func (c *Consumer) due() []int32 {
+	var due []int32
+	for p := range c.rewind {
+		if !slices.ContainsFunc(c.open, func(b *Batch) bool { return slices.Contains(b.partitions, p) }) {
+			due = append(due, p)
+		}
+	}
+	return due
+}
+
+// pause adds the partitions that are not to be polled before the driver has gone
+// back in them. The caller holds c.mu.
+func (c *Consumer) pause(list []TopicPartition) []TopicPartition {
+	list = slices.Clip(list)
+	for p := range c.rewind {
+		for _, topic := range c.topics {
+			list = append(list, TopicPartition{topic, p})
+		}
+	}
+	return list
+}
+
+// takeLead waits for the settle that is under way and keeps others from beginning
+// until passOn is called. The caller holds c.mu.
+func (c *Consumer) takeLead(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.idle.Broadcast()
+	})
+	defer stop()
+	c.rewinding = true
+	for c.settling && ctx.Err() == nil {
+		c.idle.Wait()
+	}
+	c.rewinding = false
+	if c.settling {
+		return ctx.Err()
+	}
+	c.settling = true
+	return nil
+}
+
+// adopt takes over the assignment, and fences the batches that are lost with it.
+// The caller holds c.mu.
 func (c *Consumer) adopt(a Assignment) {
 	if a.Epoch == c.assignment.Epoch {
 		return
 	}
+	before := c.assignment
 	c.assignment = a
+	c.fenceLost()
+	for p := range c.rewind {
+		epoch, owned := a.since(p)
+		if was, _ := before.since(p); !owned || epoch != was {
+			delete(c.rewind, p) // the driver begins where the group stands
+		}
+	}
+}
+
+// fenceLost fences the batches whose partitions are not the member's any more or
+// have not been all the time. The caller holds c.mu.
+func (c *Consumer) fenceLost() {
 	for _, b := range c.open {
 		if b.busy || b.over {
-			continue // its settle tells
+			continue // if its settle does not end it, it is seen to then
 		}
 		for i, p := range b.partitions {
-			if epoch, owned := a.since(p); !owned || epoch != b.since[i] {
+			if epoch, owned := c.assignment.since(p); !owned || epoch != b.since[i] {
 				c.fence(b)
 				break
 			}
@@ -201,15 +281,20 @@ func (c *Consumer) Assignment() Assignment {
 // Rewind forgets all open batches; Poll returns their records again. A settle
 // that is under way is waited for.
 func (c *Consumer) Rewind() {
+	if c.begin() != nil {
+		return // Close has forgotten them
+	}
+	defer c.done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rewinding = true
-	for c.settling {
-		c.idle.Wait()
-	}
-	c.rewinding = false
-	c.doubt = nil // the driver finds out before it polls again
+	_ = c.takeLead(context.Background()) // which does not end
+	defer c.passOn()
+	inDoubt := c.doubt != nil
+	c.doubt = nil
 	c.forgetAll()
+	if inDoubt || len(c.rewind) > 0 {
+		c.rewindMember()
+	}
 }
 
 // Close forgets the open batches, leaves the group and hands its partitions over
@@ -218,17 +303,17 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if !c.end() {
 		return nil
 	}
-	if !c.b.begin() {
-		return ErrClosed // the driver ends its members
+	if err := c.parent.begin(); err != nil {
+		return err // the broker's Close has ended it
 	}
-	defer c.b.leave()
-	ctx, cancel := c.b.bound(ctx)
-	defer cancel()
+	defer c.parent.done()
+	ctx, release := c.parent.bind(ctx)
+	defer release()
 	c.mu.Lock()
 	c.forgetAll()
 	c.mu.Unlock()
 	if err := c.m.Close(ctx); err != nil {
-		return fmt.Errorf("leave group %s: %w", c.group, err)
+		return fmt.Errorf("leave group %s: %w", c.group, c.cause(ctx, err))
 	}
 	return nil
 }

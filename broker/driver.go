@@ -62,7 +62,7 @@ type Driver interface {
 
 // Member is a driver's part of a [Consumer]. Poll, Rewind and Assignment are
 // called by one goroutine at a time, and so is Settle, by another one perhaps: a
-// Poll may run beside a Settle. Close comes after all of them.
+// Poll may run beside a Settle, but Rewind does not. Close comes after all of them.
 //
 // For each partition of each topic that it owns a member knows two offsets: the
 // group's position, which Settle moves, and the next one to poll, which Poll
@@ -74,15 +74,17 @@ type Member interface {
 	// Poll blocks until there is at least one record to poll, waits up to
 	// w.Wait for more, and returns them as [Consumer.Poll] describes. w.Records
 	// and w.Bytes are set. When ctx ends it returns ctx's error, and what it had
-	// at hand is polled again. What became of settles whose outcome was not known
-	// it finds out before it returns the first record after a Rewind.
+	// at hand is polled again.
 	Poll(ctx context.Context, w Want) (Polled, error)
 
 	// Settle appends the records and moves the group, as one unit; see
 	// [Settlement].
 	Settle(ctx context.Context, s *Settlement) error
 
-	// Rewind makes Poll return again what is open in these partitions.
+	// Rewind makes Poll return again what is open in these partitions. Those that
+	// the member does not own are ignored. A settle whose outcome was not known is
+	// not given again afterwards: what became of it the member finds out before
+	// the next Poll returns a record, or the next Settle takes place.
 	Rewind(partitions []int32)
 
 	// Assignment is what the member owned when Poll returned last.

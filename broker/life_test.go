@@ -5,87 +5,146 @@ package broker
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
-// lateDriver has calls that take a while to notice that they are to end.
-type lateDriver struct {
-	Driver
-	Member
-	Cursor
-	calls  atomic.Int32
-	during atomic.Int32 // calls that had not returned when the driver was closed
+// inBackground runs a call until something ends it.
+func inBackground(call func(ctx context.Context) error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- call(context.Background()) }()
+	synctest.Wait()
+	return done
 }
 
-func (d *lateDriver) Partitions(context.Context, string) (int, error) { return 1, nil }
-
-func (d *lateDriver) Join(context.Context, string, Position, []string) (Member, error) {
-	return lateMember{d}, nil
-}
-
-func (d *lateDriver) Read(context.Context, string, []int32, Position, Position) (Cursor, error) {
-	return lateCursor{d}, nil
-}
-
-func (d *lateDriver) Close() error {
-	d.during.Store(d.calls.Load())
-	return nil
-}
-
-func (d *lateDriver) call(ctx context.Context) error {
-	d.calls.Add(1)
-	defer d.calls.Add(-1)
-	<-ctx.Done()
-	time.Sleep(time.Second)
-	return ctx.Err()
-}
-
-type lateMember struct{ *lateDriver }
-
-func (m lateMember) Poll(ctx context.Context, _ Want) (Polled, error) { return Polled{}, m.call(ctx) }
-func (m lateMember) Settle(ctx context.Context, _ *Settlement) error  { return m.call(ctx) }
-func (m lateMember) Assignment() Assignment                           { return Assignment{} }
-func (m lateMember) Close(ctx context.Context) error                  { return m.call(ctx) }
-func (m lateMember) Rewind([]int32)                                   {}
-
-type lateCursor struct{ *lateDriver }
-
-func (c lateCursor) Next(ctx context.Context, _ int) ([]Record, error) { return nil, c.call(ctx) }
-func (c lateCursor) Close() error                                      { return nil }
-
-func TestADriverIsClosedAfterTheLastCallHasReturned(t *testing.T) {
-	for name, call := range map[string]func(context.Context, *Consumer, *Reader) error{
-		"Poll":   func(ctx context.Context, c *Consumer, _ *Reader) error { _, err := c.Poll(ctx, Want{}); return err },
-		"Settle": func(ctx context.Context, c *Consumer, _ *Reader) error { return c.Settle(ctx) },
-		"Close":  func(ctx context.Context, c *Consumer, _ *Reader) error { return c.Close(ctx) },
-		"Next":   func(ctx context.Context, _ *Consumer, r *Reader) error { _, err := r.Next(ctx, 0); return err },
+// The fake driver fails the test when anything is called, or returns, after its
+// Close.
+func TestTheDriverIsClosedWhenTheLastCallHasReturned(t *testing.T) {
+	for what, begin := range map[string]func(t *testing.T, b *Broker) func(ctx context.Context) error{
+		"a call of the broker": func(_ *testing.T, b *Broker) func(ctx context.Context) error {
+			return func(ctx context.Context) error { _, err := b.Topics(ctx); return err }
+		},
+		"a reader's Next": func(t *testing.T, b *Broker) func(ctx context.Context) error {
+			r, err := b.Read(t.Context(), "in", 0, Start(), Forever())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) error { _, err := r.Next(ctx, 1); return err }
+		},
+		"a Poll": func(t *testing.T, b *Broker) func(ctx context.Context) error {
+			c, err := b.Join(t.Context(), "g", Start(), "in")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) error { _, err := c.Poll(ctx, Want{}); return err }
+		},
+		"a Settle": func(t *testing.T, b *Broker) func(ctx context.Context) error {
+			c, err := b.Join(t.Context(), "g", Start(), "in")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := b.Driver().(*fakeDriver)
+			d.member.settles = func(ctx context.Context, _ int, _ *Settlement) (bool, error) {
+				<-ctx.Done()
+				return false, errors.Join(d.note("Settle returns"), ctx.Err())
+			}
+			return func(ctx context.Context) error { return c.Settle(ctx) }
+		},
+		"a consumer's Close": func(t *testing.T, b *Broker) func(ctx context.Context) error {
+			c, err := b.Join(t.Context(), "g", Start(), "in")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) error {
+				if err := c.Close(ctx); err != nil {
+					return err
+				}
+				return ErrClosed // it has left, which is as good
+			}
+		},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			d := &lateDriver{}
-			b := New(d, Options{})
-			c, err := b.Join(t.Context(), "g", Start(), "topic")
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := b.Read(t.Context(), "topic", 0, Start(), Forever())
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- call(t.Context(), c, r) }()
-			synctest.Wait()
-			if err := b.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if n := d.during.Load(); n != 0 {
-				t.Errorf("%s had not returned when the driver was closed", name)
-			}
-			if err := <-done; !errors.Is(err, ErrClosed) && name != "Close" {
-				t.Errorf("%s returned %v when the broker was closed, want ErrClosed", name, err)
-			}
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, m := newFake(t, 1)
+				call := begin(t, b)
+				m.d.block = true
+				done := inBackground(call)
+				for range 2 {
+					if err := b.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				wantErr(t, what, done, ErrClosed)
+			})
 		})
 	}
+}
+
+func TestAClosedBrokersReadersAndConsumersAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, m := newFake(t, 1)
+		c, err := b.Join(t.Context(), "g", Start(), "in")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := b.Read(t.Context(), "in", 0, Start(), Forever())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.publish(0, 1)
+		batch := open(t, c, 1)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m.d.saw()
+		if _, err := r.Next(t.Context(), 0); !errors.Is(err, ErrClosed) {
+			t.Errorf("Next: %v", err)
+		}
+		if _, err := c.Poll(t.Context(), Want{}); !errors.Is(err, ErrClosed) {
+			t.Errorf("Poll: %v", err)
+		}
+		if err := batch.Settle(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Settle: %v", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("the reader's Close: %v", err)
+		}
+		if err := c.Close(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("the consumer's Close: %v", err)
+		}
+		wantList(t, "the closed driver saw", m.d.saw())
+	})
+}
+
+func TestClosingAReaderEndsItsNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, m := newFake(t, 1)
+		r, err := b.Read(t.Context(), "in", 0, Start(), Forever())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.d.block = true
+		done := inBackground(func(ctx context.Context) error { _, err := r.Next(ctx, 1); return err })
+		for range 2 {
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantErr(t, "Next", done, ErrClosed)
+		wantList(t, "the driver saw", m.d.saw(), "Read in [0] start forever", "Next 1", "Next returns", "Cursor.Close")
+	})
+}
+
+// A member that does not leave would keep its partitions.
+func TestAConsumerLeavesThoughItsContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		m.d.saw()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		wantList(t, "the driver saw", m.d.saw(), "Member.Close")
+	})
 }

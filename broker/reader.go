@@ -44,9 +44,12 @@ func (r *Reader) Next(ctx context.Context, max int) ([]Record, error) {
 
 // Close ends the reader. A second Close does nothing.
 func (r *Reader) Close() error {
-	if !r.end() || !r.parent.begin() {
-		return nil // a closed broker's driver has ended its cursors
+	if !r.end() {
+		return nil
 	}
-	defer r.parent.leave()
+	if r.parent.begin() != nil {
+		return nil // the broker's Close has ended it
+	}
+	defer r.parent.done()
 	return r.c.Close()
 }

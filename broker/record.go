@@ -67,6 +67,9 @@ type Place struct {
 	Offset    int64
 }
 
+// Place is where a record stands that was read.
+func (r *Record) Place() Place { return Place{r.Topic, r.Partition, r.Offset} }
+
 // String is the place as "tickets/3/1234", which is the id of a source record.
 func (p Place) String() string { return string(p.Append(nil)) }
 

@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // Settling is led: of the Settles that wait, one calls the driver for all that
@@ -25,25 +26,29 @@ type settle struct {
 	covers  []*Batch // by a Consumer.Settle: what was open then
 }
 
+// errTwice is for a second Settle of a batch beside the first.
+var errTwice = errors.New("another Settle of this is under way")
+
 // settle waits until the batch is settled or cannot be.
 func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, routed []int32) error {
 	c.mu.Lock()
-	if b.over {
+	if b.over || b.ready {
 		defer c.mu.Unlock()
+		if b.ready {
+			return errTwice
+		}
 		return b.err
 	}
 	if !b.busy { // otherwise it was given the same results before
 		b.results, b.routed = results, routed
 	}
 	b.ready = true
-	lead := !c.settling && !c.rewinding && (c.doubt != nil || c.eligible(b))
+	lead := !c.settling && !c.rewinding
 	c.settling = c.settling || lead
 	c.mu.Unlock()
 	for {
 		if lead {
-			if done, err := c.lead(ctx, b); done {
-				return err
-			}
+			c.lead(ctx, b)
 		}
 		select {
 		case <-b.ended:
@@ -78,38 +83,32 @@ func (c *Consumer) giveUp(ctx context.Context, b *Batch) error {
 	return ctx.Err()
 }
 
-// lead settles for the batch and those that can go with it. It is done when the
-// batch is over or its settle has failed; otherwise it was not the batch's turn.
-func (c *Consumer) lead(ctx context.Context, b *Batch) (done bool, err error) {
+// lead settles what can be settled, as long as the batch waits for it. Its Settle
+// learns the end as all others do.
+func (c *Consumer) lead(ctx context.Context, b *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leader = b
 	defer c.passOn()
-	for !b.over && !c.rewinding && ctx.Err() == nil {
+	for b.ready && !c.rewinding && ctx.Err() == nil {
 		s := c.doubt
 		if s == nil {
 			s = c.collect()
 		}
 		if s == nil {
-			return false, nil
+			return // it is not the batch's turn
 		}
-		if err := c.carryOut(ctx, s); err != nil && !b.over && !errors.Is(err, ErrFenced) {
-			b.ready = false
-			return true, err
+		if err := c.carryOut(ctx, s); err != nil && ctx.Err() == nil {
+			c.fail(b, err)
 		}
 	}
-	switch {
-	case b.over:
-		return true, b.err
-	case ctx.Err() != nil:
-		b.ready = false
-		return true, ctx.Err()
+	if ctx.Err() != nil {
+		b.ready = false // it leads no more
 	}
-	return false, nil // it is about to be forgotten
 }
 
-// carryOut calls the driver and does what follows. The caller holds c.mu, which
-// is given up during the call.
+// carryOut calls the driver and does what follows. An error means that it is not
+// known whether the settle took place: it is in doubt then, and the next to be
+// given to the driver. The caller holds c.mu, which is given up during the call.
 func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 	c.doubt = nil
 	s.busy(true)
@@ -117,23 +116,40 @@ func (c *Consumer) carryOut(ctx context.Context, s *settle) error {
 	err := c.m.Settle(ctx, &s.Settlement)
 	c.mu.Lock()
 	s.busy(false)
-	switch {
-	case err == nil:
+	if err == nil {
 		c.settled(s)
-	case errors.Is(err, ErrFenced) && len(s.batches) > 1:
-		return c.oneByOne(ctx, s)
-	case errors.Is(err, ErrFenced):
-		c.refused(s.batches[0])
-	case errors.Is(err, ErrUnknownTopic), errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
-		c.fail(s.batches, err)
-	default:
+		return nil
+	}
+	if !refused(err) && !errors.Is(err, ErrFull) {
 		s.busy(true)
 		c.doubt = s
 		if ctx.Err() == nil {
-			c.fail(s.batches, err)
+			for _, b := range s.batches {
+				c.fail(b, err)
+			}
 		}
+		return err
 	}
-	return err
+	c.fenceLost() // what Poll has left alone meanwhile
+	switch {
+	case errors.Is(err, ErrFull):
+		for _, b := range s.batches {
+			c.fail(b, err)
+		}
+	case refused(err) && len(s.batches) > 1:
+		return c.oneByOne(ctx, s)
+	case errors.Is(err, ErrFenced):
+		c.fenceSettle(s.batches[0])
+	default:
+		c.fail(s.batches[0], err)
+	}
+	return nil
+}
+
+// refused reports whether the driver has changed nothing, for a reason that lies
+// in the batches.
+func refused(err error) bool {
+	return errors.Is(err, ErrFenced) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrTooLarge)
 }
 
 func (s *settle) busy(is bool) {
@@ -145,28 +161,28 @@ func (s *settle) busy(is bool) {
 	}
 }
 
-// oneByOne finds out which of several batches are fenced. The caller holds c.mu.
+// oneByOne finds out which of several batches is refused. Those behind one that
+// stays open wait for it. The caller holds c.mu.
 func (c *Consumer) oneByOne(ctx context.Context, s *settle) error {
+	blocked := map[int32]bool{}
 	for _, b := range s.batches {
-		if b.over {
-			continue
+		if b.ready && b.free(blocked) {
+			if err := c.carryOut(ctx, merge([]*Batch{b})); err != nil {
+				return err
+			}
 		}
-		if err := c.carryOut(ctx, merge([]*Batch{b})); err != nil && !errors.Is(err, ErrFenced) {
-			c.fail(s.batches, err)
-			return err
+		if !b.over {
+			b.block(blocked)
 		}
 	}
 	return nil
 }
 
-// fail wakes the Settles that wait for the batches, but for the one that leads.
-// The caller holds c.mu.
-func (c *Consumer) fail(batches []*Batch, err error) {
-	for _, b := range batches {
-		if b.ready && !b.over && b != c.leader {
-			b.ready = false
-			b.wake <- err // there is room: who is woken is not ready any more
-		}
+// fail wakes the Settle that waits for the batch. The caller holds c.mu.
+func (c *Consumer) fail(b *Batch, err error) {
+	if b.ready {
+		b.ready = false
+		b.wake <- err // there is room: who is woken is not ready any more
 	}
 }
 
@@ -184,8 +200,8 @@ func (c *Consumer) settled(s *settle) {
 	c.dropEnded()
 }
 
-// refused is for a batch that the driver has fenced. The caller holds c.mu.
-func (c *Consumer) refused(b *Batch) {
+// fenceSettle is for a batch that the driver has fenced. The caller holds c.mu.
+func (c *Consumer) fenceSettle(b *Batch) {
 	if !b.all {
 		c.fence(b)
 		c.dropEnded()
@@ -198,53 +214,28 @@ func (c *Consumer) refused(b *Batch) {
 
 // passOn lets the next one lead, if there is one. The caller holds c.mu.
 func (c *Consumer) passOn() {
-	c.leader = nil
 	if b := c.next(); b != nil && !c.rewinding {
-		b.wake <- nil
+		b.wake <- nil // there is room: nobody else is to lead
 		return
 	}
 	c.settling = false
 	c.idle.Broadcast()
 }
 
-// next is a batch whose Settle can lead now.
+// next is a batch whose Settle can lead now: any if a settle is in doubt. The
+// caller holds c.mu.
 func (c *Consumer) next() *Batch {
-	if c.doubt != nil {
-		for _, b := range c.doubt.batches {
-			if b.ready && len(b.wake) == 0 {
-				return b
-			}
-		}
-	}
 	blocked := map[int32]bool{}
 	for _, b := range c.open {
-		if b.ready && len(b.wake) == 0 && (c.doubt != nil || b.free(blocked)) {
+		if b.ready && (c.doubt != nil || b.free(blocked)) {
 			return b
 		}
 		b.block(blocked)
 	}
-	if c.all != nil && c.all.ready && len(c.all.wake) == 0 {
+	if c.all != nil && c.all.ready {
 		return c.all
 	}
 	return nil
-}
-
-// eligible reports whether the batch is one of those that can be settled now. The
-// caller holds c.mu.
-func (c *Consumer) eligible(b *Batch) bool {
-	blocked := map[int32]bool{}
-	for _, other := range c.open {
-		if b.all && other.ready {
-			return false
-		}
-		if other == b {
-			return b.free(blocked)
-		}
-		if !other.ready {
-			other.block(blocked)
-		}
-	}
-	return b.all
 }
 
 func (b *Batch) free(blocked map[int32]bool) bool {
@@ -324,6 +315,9 @@ func (s *settle) addMoves(list []*Batch) {
 // fence forgets a batch and those that would leave a hole without it. The caller
 // holds c.mu and calls dropEnded.
 func (c *Consumer) fence(b *Batch) {
+	if b.over {
+		return
+	}
 	lost := map[int32]bool{}
 	b.block(lost)
 	c.forget(b)
@@ -352,16 +346,14 @@ func (c *Consumer) forgetAll() {
 // forget ends a batch without settling it: its records are polled again. The
 // caller holds c.mu.
 func (c *Consumer) forget(b *Batch) {
-	b.end(ErrFenced)
 	for _, p := range b.partitions {
 		c.rewind[p] = true
 	}
-	if c.polling != nil {
-		c.polling()
-	}
+	b.end(ErrFenced)
 }
 
-// end ends a batch. The caller holds c.mu.
+// end ends a batch. A Poll under way begins again if it is in the way of going
+// back. The caller holds c.mu.
 func (b *Batch) end(err error) {
 	if b.over {
 		return
@@ -369,6 +361,9 @@ func (b *Batch) end(err error) {
 	b.over, b.err, b.ready, b.busy = true, err, false, false
 	b.results, b.routed = nil, nil
 	close(b.ended)
+	if b.c.polling != nil && slices.ContainsFunc(b.partitions, func(p int32) bool { return b.c.rewind[p] }) {
+		b.c.polling()
+	}
 }
 
 // dropEnded forgets the batches that are over. The caller holds c.mu.

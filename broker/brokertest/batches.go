@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func batchProperties() []property {
@@ -155,14 +156,14 @@ func batchesAnyOrder(s *suite) {
 			stop()
 		}
 	})
-	var ledger Ledger
+	var sent ledger.Ledger
 	for range long(12) {
-		s.publishNumbered(&ledger, in, 4, 5)
+		s.publishNumbered(&sent, in, 4, 5)
 		settleDown()
 	}
 	cancel()
 	storm.Wait()
 	s.waitForAnswers(group, in)
 	crew.end()
-	s.wantOnce(&ledger, out)
+	s.wantOnce(&sent, out)
 }

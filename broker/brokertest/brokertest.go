@@ -7,9 +7,6 @@
 // describes in a [Harness] how to reach its broker and how to make it fail, and
 // passes every property of [Run], or it is not a driver. The suite itself is
 // tested on a broker that breaks one promise at a time.
-//
-// [Ledger] is the bookkeeping under the crash tests. It knows nothing of
-// brokers, so that tests of whole programs can use it too.
 package brokertest
 
 import (

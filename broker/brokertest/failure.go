@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func failureProperties() []property {
@@ -88,8 +89,8 @@ func (s *suite) wantSame(what string, before, after []broker.Record) {
 	}
 	for i := range before {
 		b, a := &before[i], &after[i]
-		if PlaceOf(b) != PlaceOf(a) || !b.Time.Equal(a.Time) || sameContent(b, a) != "" {
-			s.Fatalf("after a restart record %v of %v is %v of %v; %s", PlaceOf(b), b.Time, PlaceOf(a), a.Time, sameContent(b, a))
+		if b.Place() != a.Place() || !b.Time.Equal(a.Time) || sameContent(b, a) != "" {
+			s.Fatalf("after a restart record %v of %v is %v of %v; %s", b.Place(), b.Time, a.Place(), a.Time, sameContent(b, a))
 		}
 	}
 }
@@ -104,17 +105,17 @@ func restartUnderLoad(s *suite) {
 	for range 3 {
 		crew.start(w, s.h.Open(s))
 	}
-	var ledger Ledger
+	var sent ledger.Ledger
 	var publishers sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
 	defer publishers.Wait()
 	defer stop()
 	for p := range 2 {
-		publishers.Go(func() { s.publishThrough(ctx, &ledger, in, fmt.Sprintf("key-%d", p)) })
+		publishers.Go(func() { s.publishThrough(ctx, &sent, in, fmt.Sprintf("key-%d", p)) })
 	}
 	for range long(8) {
-		enough := ledger.Acknowledged() + 20
-		s.eventually("publishers go on", func() bool { return ledger.Acknowledged() >= enough })
+		enough := sent.Acknowledged() + 20
+		s.eventually("publishers go on", func() bool { return sent.Acknowledged() >= enough })
 		time.Sleep(rand.N(15 * time.Millisecond)) // so that the cut comes anywhere
 		s.restart()
 	}
@@ -122,21 +123,21 @@ func restartUnderLoad(s *suite) {
 	publishers.Wait()
 	s.waitForAnswers(group, in)
 	crew.end()
-	s.wantOnce(&ledger, in)
-	s.wantOnce(&ledger, out)
+	s.wantOnce(&sent, in)
+	s.wantOnce(&sent, out)
 }
 
 // publishThrough publishes numbered records until ctx ends, whatever becomes of
 // the broker.
-func (s *suite) publishThrough(ctx context.Context, ledger *Ledger, topic, key string) {
+func (s *suite) publishThrough(ctx context.Context, sent *ledger.Ledger, topic, key string) {
 	client := s.h.Open(s)
 	for ctx.Err() == nil {
-		records := []broker.Record{issue(ledger, topic, key), issue(ledger, topic, key+"'"), issue(ledger, topic, key)}
+		records := []broker.Record{issue(sent, topic, key), issue(sent, topic, key+"'"), issue(sent, topic, key)}
 		bounded, cancel := s.bounded()
 		_, err := client.Publish(bounded, records...)
 		cancel()
 		if err == nil {
-			acknowledge(ledger, records)
+			acknowledge(sent, records)
 			pause(ctx, time.Millisecond)
 			continue
 		}
@@ -150,7 +151,7 @@ func fullDisk(s *suite) {
 	s.publish(pinned(in, 0, "a"), pinned(in, 0, "b"))
 	m := s.join(group, broker.Start(), in)
 	batch := m.poll(broker.Want{Records: 1})
-	var ledger Ledger
+	var sent ledger.Ledger
 	heal := s.h.FillDisk(s)
 	healed := false
 	defer func() {
@@ -161,12 +162,12 @@ func fullDisk(s *suite) {
 
 	// What was acknowledged before the disk was noticed to be full must stay.
 	s.eventually("publishing to a full disk is an error", func() bool {
-		r := issue(&ledger, out, "k")
+		r := issue(&sent, out, "k")
 		ctx, cancel := s.bounded()
 		defer cancel()
 		_, err := s.client.Publish(ctx, r)
 		if err == nil {
-			acknowledge(&ledger, []broker.Record{r})
+			acknowledge(&sent, []broker.Record{r})
 			return false
 		}
 		if !errors.Is(err, broker.ErrFull) {
@@ -195,13 +196,13 @@ func fullDisk(s *suite) {
 	healed = true
 	s.eventually("the open batch is settled when there is room", settled)
 	s.eventually("records are published when there is room", func() bool {
-		r := issue(&ledger, out, "k")
+		r := issue(&sent, out, "k")
 		ctx, cancel := s.bounded()
 		defer cancel()
 		if _, err := s.client.Publish(ctx, r); err != nil {
 			return false
 		}
-		acknowledge(&ledger, []broker.Record{r})
+		acknowledge(&sent, []broker.Record{r})
 		return true
 	})
 	s.wantValues("the next batch", m.poll(broker.Want{}), "b")
@@ -211,12 +212,12 @@ func fullDisk(s *suite) {
 			results++
 			continue
 		}
-		ledger.See(out, string(r.Key), number(&r), PlaceOf(&r))
+		sent.See(out, string(r.Key), number(&r), r.Place())
 	}
 	if results != 1 {
 		s.Errorf("the batch that was open on a full disk has %d results, want 1", results)
 	}
-	if err := ledger.Audit(out).Err(); err != nil {
+	if err := sent.Audit(out).Err(); err != nil {
 		s.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func loadProperties() []property {
@@ -30,13 +31,13 @@ func loadPipeline(s *suite) {
 	for range 2 {
 		crew.start(worker{s: s, group: second, in: []string{middle}, out: out}, s.client)
 	}
-	var ledger Ledger
+	var sent ledger.Ledger
 	var observers sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
 	defer observers.Wait()
 	defer stop()
 	observers.Go(func() {
-		if err := s.tail(ctx, &ledger, middle); err != nil {
+		if err := s.tail(ctx, &sent, middle); err != nil {
 			s.Errorf("tail: %v", err)
 		}
 	})
@@ -45,24 +46,24 @@ func loadPipeline(s *suite) {
 			s.Errorf("inspect: %v", err)
 		}
 	})
-	s.publishNumbered(&ledger, in, 4, long(100))
+	s.publishNumbered(&sent, in, 4, long(100))
 	s.waitForAnswers(first, in)
 	s.waitForAnswers(second, middle)
 	crew.end()
-	total := ledger.Acknowledged()
-	s.eventually("the tail has seen everything", func() bool { return ledger.Audit("tail").Seen >= total })
+	total := sent.Acknowledged()
+	s.eventually("the tail has seen everything", func() bool { return sent.Audit("tail").Seen >= total })
 	stop()
 	observers.Wait()
-	if err := ledger.Audit("tail").Err(); err != nil {
+	if err := sent.Audit("tail").Err(); err != nil {
 		s.Errorf("tail: %v", err)
 	}
 	for _, topic := range []string{in, middle, out} {
-		s.wantOnce(&ledger, topic)
+		s.wantOnce(&sent, topic)
 	}
 }
 
 // tail enters everything that comes to the topic as the stream "tail".
-func (s *suite) tail(ctx context.Context, ledger *Ledger, topic string) error {
+func (s *suite) tail(ctx context.Context, sent *ledger.Ledger, topic string) error {
 	r, err := s.client.Read(ctx, topic, broker.AllPartitions, broker.Start(), broker.Forever())
 	if err != nil {
 		return err
@@ -77,7 +78,7 @@ func (s *suite) tail(ctx context.Context, ledger *Ledger, topic string) error {
 			return err
 		}
 		for _, r := range records {
-			ledger.See("tail", string(r.Key), number(&r), PlaceOf(&r))
+			sent.See("tail", string(r.Key), number(&r), r.Place())
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func publishProperties() []property {
@@ -172,16 +173,16 @@ func publishPinned(s *suite) {
 
 func publishOrder(s *suite) {
 	topic := s.create("tickets", 4)
-	var ledger Ledger
+	var sent ledger.Ledger
 	for range 5 {
 		var records []broker.Record
 		for i := range 300 {
-			records = append(records, issue(&ledger, topic, fmt.Sprintf("customer-%d", i%7)))
+			records = append(records, issue(&sent, topic, fmt.Sprintf("customer-%d", i%7)))
 		}
 		s.publish(records...)
-		acknowledge(&ledger, records)
+		acknowledge(&sent, records)
 	}
-	s.wantOnce(&ledger, topic)
+	s.wantOnce(&sent, topic)
 }
 
 func publishTime(s *suite) {
@@ -194,7 +195,7 @@ func publishTime(s *suite) {
 	const clockSkew = time.Minute // a broker may have another clock
 	for _, r := range s.readAll(topic) {
 		if r.Time.Before(before.Add(-clockSkew)) || r.Time.After(after.Add(clockSkew)) {
-			s.Fatalf("record %v was appended at %v, but has the time %v", PlaceOf(&r), after, r.Time)
+			s.Fatalf("record %v was appended at %v, but has the time %v", r.Place(), after, r.Time)
 		}
 	}
 }
@@ -213,23 +214,23 @@ func publishUnknownTopic(s *suite) {
 
 func publishConcurrently(s *suite) {
 	topic := s.create("tickets", 4)
-	var ledger Ledger
-	s.publishNumbered(&ledger, topic, 8, long(50))
-	s.wantOnce(&ledger, topic)
+	var sent ledger.Ledger
+	s.publishNumbered(&sent, topic, 8, long(50))
+	s.wantOnce(&sent, topic)
 }
 
 // publishNumbered publishes rounds of numbered records from several goroutines,
 // each with keys of its own.
-func (s *suite) publishNumbered(ledger *Ledger, topic string, publishers, rounds int) {
+func (s *suite) publishNumbered(sent *ledger.Ledger, topic string, publishers, rounds int) {
 	s.Helper()
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
 			for range rounds {
 				records := []broker.Record{
-					issue(ledger, topic, fmt.Sprintf("key-%d-a", p)),
-					issue(ledger, topic, fmt.Sprintf("key-%d-b", p)),
-					issue(ledger, topic, fmt.Sprintf("key-%d-a", p)),
+					issue(sent, topic, fmt.Sprintf("key-%d-a", p)),
+					issue(sent, topic, fmt.Sprintf("key-%d-b", p)),
+					issue(sent, topic, fmt.Sprintf("key-%d-a", p)),
 				}
 				ctx, cancel := s.bounded()
 				_, err := s.client.Publish(ctx, records...)
@@ -238,7 +239,7 @@ func (s *suite) publishNumbered(ledger *Ledger, topic string, publishers, rounds
 					s.Errorf("publish: %v", err)
 					return
 				}
-				acknowledge(ledger, records)
+				acknowledge(sent, records)
 			}
 		})
 	}
@@ -246,11 +247,11 @@ func (s *suite) publishNumbered(ledger *Ledger, topic string, publishers, rounds
 }
 
 // issue makes a record that carries the key's next number.
-func issue(l *Ledger, topic, key string) broker.Record {
+func issue(l *ledger.Ledger, topic, key string) broker.Record {
 	return record(topic, key, strconv.FormatInt(l.Issue(key), 10))
 }
 
-func acknowledge(l *Ledger, records []broker.Record) {
+func acknowledge(l *ledger.Ledger, records []broker.Record) {
 	for i := range records {
 		l.Acknowledge(string(records[i].Key), number(&records[i]))
 	}
@@ -264,12 +265,12 @@ func number(r *broker.Record) int64 {
 
 // wantOnce fails unless the topic has every acknowledged record once and in
 // order.
-func (s *suite) wantOnce(ledger *Ledger, topic string) {
+func (s *suite) wantOnce(sent *ledger.Ledger, topic string) {
 	s.Helper()
 	for _, r := range s.readAll(topic) {
-		ledger.See(topic, string(r.Key), number(&r), PlaceOf(&r))
+		sent.See(topic, string(r.Key), number(&r), r.Place())
 	}
-	if err := ledger.Audit(topic).Err(); err != nil {
+	if err := sent.Audit(topic).Err(); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func rebalanceProperties() []property {
@@ -70,7 +71,7 @@ func rebalanceShares(s *suite) {
 	a, b, out := s.create("a", partitions), s.create("b", partitions), s.create("out", partitions)
 	group := s.name("g")
 	w := worker{s: s, group: group, in: []string{a, b}, out: out, most: 3}
-	var fromA, fromB Ledger
+	var fromA, fromB ledger.Ledger
 	feed := func() {
 		s.publishNumbered(&fromA, a, 3, 10)
 		s.publishNumbered(&fromB, b, 3, 10)
@@ -103,17 +104,17 @@ func rebalanceSpare(s *suite) {
 	stopB := crew.start(w, s.client)
 	s.waitForMembers(2, group, 2, in)
 	crew.start(w, s.client)
-	var ledger Ledger
-	s.publishNumbered(&ledger, in, 2, 10)
+	var sent ledger.Ledger
+	s.publishNumbered(&sent, in, 2, 10)
 	s.waitForMembers(2, group, 2, in)
 	stopA()
 	s.waitForMembers(2, group, 2, in)
 	stopB()
 	s.waitForMembers(1, group, 2, in)
-	s.publishNumbered(&ledger, in, 2, 10)
+	s.publishNumbered(&sent, in, 2, 10)
 	s.waitForAnswers(group, in)
 	crew.end()
-	s.wantOnce(&ledger, out)
+	s.wantOnce(&sent, out)
 }
 
 // inTime repeats a check that depends on the clock until it was undisturbed. It
@@ -342,14 +343,14 @@ func rebalanceStorm(s *suite) {
 			}
 		})
 	}
-	var ledger Ledger
+	var sent ledger.Ledger
 	for range long(15) {
-		s.publishNumbered(&ledger, in, 4, 5)
+		s.publishNumbered(&sent, in, 4, 5)
 		settleDown()
 	}
 	cancel()
 	storm.Wait()
 	s.waitForAnswers(group, in)
 	crew.end()
-	s.wantOnce(&ledger, out)
+	s.wantOnce(&sent, out)
 }

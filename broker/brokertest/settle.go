@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 func settleProperties() []property {
@@ -247,14 +248,14 @@ func settleCancelled(s *suite) {
 
 func settleLarge(s *suite) {
 	in, out, group := s.create("in", 2), s.create("out", 3), s.name("g")
-	var ledger Ledger
+	var sent ledger.Ledger
 	for range 2 { // two publishes of 10,000: many records from many appends
 		var records []broker.Record
 		for i := range 10_000 {
-			records = append(records, issue(&ledger, in, fmt.Sprintf("customer-%d", i%100)))
+			records = append(records, issue(&sent, in, fmt.Sprintf("customer-%d", i%100)))
 		}
 		s.publish(records...)
-		acknowledge(&ledger, records)
+		acknowledge(&sent, records)
 	}
 	m := s.join(group, broker.Start(), in)
 	batch := m.poll(broker.Want{Records: 20_000, Wait: s.h.Patience / 2})
@@ -266,7 +267,7 @@ func settleLarge(s *suite) {
 		results = append(results, broker.Record{Topic: out, Key: r.Key, Value: r.Value})
 	}
 	m.settle(results...)
-	s.wantOnce(&ledger, out)
+	s.wantOnce(&sent, out)
 	if lag := s.totalLag(group, in); lag != 0 {
 		s.Errorf("after everything was settled the lag is %d", lag)
 	}

@@ -210,16 +210,16 @@ func checkPlaces(topic string, records []broker.Record) error {
 		last[r.Partition] = r
 		switch {
 		case r.Topic != topic:
-			return fmt.Errorf("record %v was read from topic %s", PlaceOf(r), topic)
+			return fmt.Errorf("record %v was read from topic %s", r.Place(), topic)
 		case r.Pinned:
-			return fmt.Errorf("record %v is Pinned when it is read", PlaceOf(r))
+			return fmt.Errorf("record %v is Pinned when it is read", r.Place())
 		case r.Time.IsZero():
-			return fmt.Errorf("record %v has no Time", PlaceOf(r))
+			return fmt.Errorf("record %v has no Time", r.Place())
 		case before == nil:
 		case r.Offset <= before.Offset:
-			return fmt.Errorf("record %v comes after %v", PlaceOf(r), PlaceOf(before))
+			return fmt.Errorf("record %v comes after %v", r.Place(), before.Place())
 		case r.Time.Before(before.Time):
-			return fmt.Errorf("time goes back: record %v is of %v, %v before it of %v", PlaceOf(r), r.Time, PlaceOf(before), before.Time)
+			return fmt.Errorf("time goes back: record %v is of %v, %v before it of %v", r.Place(), r.Time, before.Place(), before.Time)
 		}
 	}
 	return nil

@@ -172,7 +172,7 @@ func checkAssignment(before, after broker.Assignment, batch []broker.Record) err
 	}
 	for i := range batch {
 		if !slices.Contains(after.Partitions, batch[i].Partition) {
-			return broken("polled %v, but the member is assigned the partitions %v", PlaceOf(&batch[i]), after.Partitions)
+			return broken("polled %v, but the member is assigned the partitions %v", batch[i].Place(), after.Partitions)
 		}
 	}
 	return nil

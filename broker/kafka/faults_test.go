@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/brokertest"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 )
@@ -342,7 +342,7 @@ func firstAfter(t *testing.T, settled <-chan time.Time, earliest time.Time) time
 // then looks whether every record was answered once and in order.
 func underLoad(t *testing.T, c *servers.Cluster, fault func(settled <-chan time.Time)) {
 	d := newDesk(t, c.URL(), 2)
-	var ledger brokertest.Ledger
+	var ledger ledger.Ledger
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, stop := context.WithCancel(t.Context())
@@ -363,7 +363,7 @@ func underLoad(t *testing.T, c *servers.Cluster, fault func(settled <-chan time.
 			t.Fatal(err)
 		}
 		n, _ := strconv.ParseInt(string(r.Value), 10, 64)
-		ledger.See(d.out, string(r.Key), n, brokertest.PlaceOf(r))
+		ledger.See(d.out, string(r.Key), n, r.Place())
 	}
 	if err := ledger.Audit(d.out).Err(); err != nil {
 		t.Error(err)
@@ -429,7 +429,7 @@ func (d *desk) work(ctx context.Context, c broker.Consumer, settled chan<- time.
 }
 
 // feed publishes numbered records until ctx ends.
-func (d *desk) feed(ctx context.Context, ledger *brokertest.Ledger) {
+func (d *desk) feed(ctx context.Context, ledger *ledger.Ledger) {
 	for i := 0; ctx.Err() == nil; i++ {
 		key := fmt.Sprintf("key-%d", i%5)
 		n := ledger.Issue(key)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -43,9 +42,9 @@ type history struct {
 // every part there.
 func (in *inspection) gather(ctx context.Context) error {
 	ledger, last := in.owed(), map[int32]int64{}
-	told := map[brokertest.Place]history{}
+	told := map[broker.Place]history{}
 	err := in.records(ctx, joined, func(r *broker.Record) {
-		at := brokertest.PlaceOf(r)
+		at := r.Place()
 		id := r.Header(lineage.JoinOf)
 		partition, offset, ok := lineage.SourceIn(id, source)
 		of := in.find(partition, offset)
@@ -53,7 +52,7 @@ func (in *inspection) gather(ctx context.Context) error {
 			in.report.Wrong.add("%v answers nothing that was asked: it is of %q", at, id)
 			return
 		}
-		place := brokertest.Place{Topic: source, Partition: partition, Offset: offset}
+		place := broker.Place{Topic: source, Partition: partition, Offset: offset}
 		a, now := in.answer(at, r, of)
 		if a == nil {
 			return
@@ -82,7 +81,7 @@ func (in *inspection) gather(ctx context.Context) error {
 }
 
 // answer checks one gathered record by itself.
-func (in *inspection) answer(at brokertest.Place, r *broker.Record, of *sourced) (*answer, history) {
+func (in *inspection) answer(at broker.Place, r *broker.Record, of *sourced) (*answer, history) {
 	var a answer
 	if err := json.Unmarshal(r.Value, &a); err != nil {
 		in.report.Wrong.add("%v is not an answer: %v: %.100s", at, err, r.Value)
@@ -115,7 +114,7 @@ func (in *inspection) answer(at brokertest.Place, r *broker.Record, of *sourced)
 }
 
 // mended checks that a revision follows on what was told before and adds to it.
-func (in *inspection) mended(at brokertest.Place, of string, before, now history) {
+func (in *inspection) mended(at broker.Place, of string, before, now history) {
 	if now.revision != before.revision+1 {
 		in.report.Wrong.add("%v is revision %d of the answer to %s, after revision %d", at, now.revision, of, before.revision)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/brokertest"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -37,7 +37,7 @@ type sourced struct {
 
 // inspect reads all topics. The ledger knows what was published and
 // acknowledged; deadline is the gather's.
-func inspect(ctx context.Context, b *broker.Broker, published *brokertest.Ledger, kills []Kill, deadline time.Duration) (*Report, error) {
+func inspect(ctx context.Context, b *broker.Broker, published *ledger.Ledger, kills []Kill, deadline time.Duration) (*Report, error) {
 	in := &inspection{b: b, seed: maphash.MakeSeed(), sources: map[int32][]sourced{}, deadline: deadline, times: newTally(kills)}
 	if err := in.source(ctx, published); err != nil {
 		return nil, err
@@ -71,10 +71,10 @@ func (in *inspection) records(ctx context.Context, topic string, f func(r *broke
 func (in *inspection) hash(value []byte) uint64 { return maphash.Bytes(in.seed, value) }
 
 // source checks that what was acknowledged is there, and remembers what is.
-func (in *inspection) source(ctx context.Context, ledger *brokertest.Ledger) error {
+func (in *inspection) source(ctx context.Context, ledger *ledger.Ledger) error {
 	keys := map[string]string{} // one copy of each
 	err := in.records(ctx, source, func(r *broker.Record) {
-		at := brokertest.PlaceOf(r)
+		at := r.Place()
 		var m message
 		if err := json.Unmarshal(r.Value, &m); err != nil || m.Key != string(r.Key) {
 			in.report.Wrong.add("%v is not a message that was published: key %q, %.100s", at, r.Key, r.Value)
@@ -94,8 +94,8 @@ func (in *inspection) source(ctx context.Context, ledger *brokertest.Ledger) err
 
 // owed is a ledger of what every topic after the source must hold: each source
 // record, whether its publisher was told or not.
-func (in *inspection) owed() *brokertest.Ledger {
-	ledger := &brokertest.Ledger{}
+func (in *inspection) owed() *ledger.Ledger {
+	ledger := &ledger.Ledger{}
 	issued := map[string]int64{}
 	for _, list := range in.sources {
 		for _, s := range list {
@@ -123,7 +123,7 @@ func (in *inspection) find(partition int32, offset int64) *sourced {
 func (in *inspection) service(ctx context.Context, s service) error {
 	ledger, last := in.owed(), map[int32]int64{}
 	err := in.records(ctx, s.to, func(r *broker.Record) {
-		at := brokertest.PlaceOf(r)
+		at := r.Place()
 		id := r.Header(lineage.ID)
 		partition, offset, ok := lineage.SourceIn(id, source)
 		of := in.find(partition, offset)
@@ -148,6 +148,6 @@ func (in *inspection) service(ctx context.Context, s service) error {
 // dead checks that no service gave anything up.
 func (in *inspection) dead(ctx context.Context, s service) error {
 	return in.records(ctx, lineage.DeadTopic(s.name), func(r *broker.Record) {
-		in.report.Wrong.add("%v is a dead letter: %s", brokertest.PlaceOf(r), r.Header(lineage.Error))
+		in.report.Wrong.add("%v is a dead letter: %s", r.Place(), r.Header(lineage.Error))
 	})
 }

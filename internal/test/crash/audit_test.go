@@ -15,8 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -26,7 +26,7 @@ type topics map[string][]broker.Record
 const asked = 6 // messages in a log that is made by hand
 
 // perfect is a log without a fault. Message 3 was answered in three steps.
-func perfect(ledger *brokertest.Ledger) topics {
+func perfect(ledger *ledger.Ledger) topics {
 	all := topics{}
 	for offset := range asked {
 		key := fmt.Sprintf("customer-%d", offset%2)
@@ -89,7 +89,7 @@ func (all topics) swap(topic string, i, j int) {
 }
 
 // audit writes the topics to a broker and audits them.
-func audit(t *testing.T, all topics, ledger *brokertest.Ledger) *Report {
+func audit(t *testing.T, all topics, ledger *ledger.Ledger) *Report {
 	t.Helper()
 	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -116,7 +116,7 @@ func audit(t *testing.T, all topics, ledger *brokertest.Ledger) *Report {
 }
 
 func TestALogWithoutFaultPasses(t *testing.T) {
-	var ledger brokertest.Ledger
+	var ledger ledger.Ledger
 	report := audit(t, perfect(&ledger), &ledger)
 	if err := report.Err(); err != nil || report.Sources != asked || report.Revisions != 2 || len(report.Topics) != 8 {
 		t.Errorf("%v\n%v", report, err)
@@ -126,7 +126,7 @@ func TestALogWithoutFaultPasses(t *testing.T) {
 // A message whose publisher was not told may be there, and is then owed an answer.
 func TestAMessageThatWasNotAcknowledgedIsAnsweredIfItIsThere(t *testing.T) {
 	for _, there := range []bool{true, false} {
-		var ledger brokertest.Ledger
+		var ledger ledger.Ledger
 		all := perfect(&ledger)
 		m := message{Key: "customer-0", N: ledger.Issue("customer-0")}
 		if there {
@@ -197,7 +197,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 		"a header has another revision": {func(all topics) { header(&all[joined][1], lineage.JoinRevision, "2") }, "its header says"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var ledger brokertest.Ledger
+			var ledger ledger.Ledger
 			all := perfect(&ledger)
 			c.damage(all)
 			err := audit(t, all, &ledger).Err()

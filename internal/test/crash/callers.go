@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // needs to wait for an earlier caller.
 type callers struct {
 	address string
-	ledger  brokertest.Ledger
+	ledger  ledger.Ledger
 	client  http.Client
 	stop    func() // ends the pace and waits for those that were not answered yet
 

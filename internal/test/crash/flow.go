@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 const (
@@ -33,7 +33,7 @@ const (
 
 // flow publishes numbered messages to whichever worker is there.
 type flow struct {
-	ledger  brokertest.Ledger
+	ledger  ledger.Ledger
 	workers []*worker
 	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/brokertest"
 	"github.com/millrace-ml/millrace/brokers"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -146,7 +146,7 @@ func watch(ctx context.Context, w *worker, over <-chan time.Time) (peak Memory, 
 	}
 }
 
-func (o Outage) audit(ctx context.Context, ledger *brokertest.Ledger, back time.Time, r *OutageReport) error {
+func (o Outage) audit(ctx context.Context, ledger *ledger.Ledger, back time.Time, r *OutageReport) error {
 	b, err := brokers.Open(ctx, o.Broker, brokers.Options{DataDir: dataDir(o.Dir), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -162,13 +162,13 @@ func (o Outage) audit(ctx context.Context, ledger *brokertest.Ledger, back time.
 // firstAnswers finds the first answer after a time, and the first one to a
 // message of after that time.
 func firstAnswers(ctx context.Context, b *broker.Broker, back time.Time) (any, fresh time.Duration, err error) {
-	later := map[brokertest.Place]bool{} // messages that were published after it
+	later := map[broker.Place]bool{} // messages that were published after it
 	for r, err := range broker.Records(ctx, b, source, broker.AllPartitions, broker.Start(), broker.Position{}) {
 		if err != nil {
 			return 0, 0, err
 		}
 		if !r.Time.Before(back) {
-			later[brokertest.PlaceOf(r)] = true
+			later[r.Place()] = true
 		}
 	}
 	const never = time.Duration(1<<63 - 1)
@@ -183,7 +183,7 @@ func firstAnswers(ctx context.Context, b *broker.Broker, back time.Time) (any, f
 		}
 		any = min(any, after)
 		partition, offset, ok := lineage.SourceIn(r.Header(lineage.JoinOf), source)
-		if ok && later[brokertest.Place{Topic: source, Partition: partition, Offset: offset}] {
+		if ok && later[broker.Place{Topic: source, Partition: partition, Offset: offset}] {
 			fresh = min(fresh, after)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace-ml/millrace/broker/brokertest"
+	"github.com/millrace-ml/millrace/internal/test/ledger"
 )
 
 // Report is what the audit found.
@@ -26,7 +26,7 @@ type Report struct {
 // TopicReport is the balance of one topic.
 type TopicReport struct {
 	Topic string
-	brokertest.Audit
+	ledger.Audit
 }
 
 // Findings are things that are wrong, the first few in words.

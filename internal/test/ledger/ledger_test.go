@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package brokertest
+package ledger
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 // ledgerOf issues and acknowledges five records of key k, and sees these.
@@ -14,7 +16,7 @@ func ledgerOf(seen ...int64) *Ledger {
 		l.Acknowledge("k", l.Issue("k"))
 	}
 	for i, n := range seen {
-		l.See("out", "k", n, Place{"results", 3, int64(100 + i)})
+		l.See("out", "k", n, broker.Place{Topic: "results", Partition: 3, Offset: int64(100 + i)})
 	}
 	return l
 }
@@ -55,12 +57,12 @@ func TestLedgerAllowsARecordThatWasNotAcknowledgedOnce(t *testing.T) {
 	for range 3 {
 		l.Issue("k")
 	}
-	l.See("out", "k", 1, Place{})
-	l.See("out", "k", 3, Place{})
+	l.See("out", "k", 1, broker.Place{})
+	l.See("out", "k", 3, broker.Place{})
 	if err := l.Audit("out").Err(); err != nil {
 		t.Errorf("records that nobody acknowledged: %v", err)
 	}
-	l.See("out", "k", 3, Place{})
+	l.See("out", "k", 3, broker.Place{})
 	if audit := l.Audit("out"); audit.Duplicated != 1 {
 		t.Errorf("a record that was not acknowledged came twice: %v", audit)
 	}
@@ -77,7 +79,7 @@ func TestLedgerKeepsStreamsAndKeysApart(t *testing.T) {
 		stream, key string
 		n           int64
 	}{{"x", "b", 1}, {"y", "a", 1}, {"x", "a", 1}, {"x", "b", 2}, {"x", "a", 2}, {"y", "b", 1}} {
-		l.See(see.stream, see.key, see.n, Place{})
+		l.See(see.stream, see.key, see.n, broker.Place{})
 	}
 	if err := l.Audit("x").Err(); err != nil {
 		t.Error(err)

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package brokertest
+// Package ledger is the bookkeeping of tests that kill things: of brokers in their
+// conformance suite, and of whole programs.
+//
+// The one idea: every record carries a number, counted from 1 for each key. So
+// which records a stream has lost, has twice, or has in another order follows from
+// what is in the stream.
+package ledger
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,9 +19,8 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// Ledger is the bookkeeping of a test that kills things: every record gets a
-// number, counted from 1 for each key, and the ledger tells afterwards which
-// numbers a stream lost, has twice, or has in another order.
+// Ledger gives out the numbers and says afterwards which of them are missing from a
+// stream, are there twice, or in another order.
 //
 // A publisher calls [Ledger.Issue] before it publishes and [Ledger.Acknowledge]
 // when the broker has acknowledged the record. A record that was issued and not
@@ -38,20 +45,8 @@ type stream struct {
 // sightings are the places where the numbers of one key were seen first.
 type sightings struct {
 	last   int64 // the greatest number so far
-	places map[int64]Place
+	places map[int64]broker.Place
 }
-
-// Place says where a record stands.
-type Place struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// PlaceOf is the place of a record that was read.
-func PlaceOf(r *broker.Record) Place { return Place{r.Topic, r.Partition, r.Offset} }
-
-func (p Place) String() string { return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset) }
 
 // Issue gives out the key's next number, from 1.
 func (l *Ledger) Issue(key string) int64 {
@@ -89,7 +84,7 @@ func (l *Ledger) Acknowledged() int {
 }
 
 // See notes that the stream has the key's record n as its next one.
-func (l *Ledger) See(name, key string, n int64, at Place) {
+func (l *Ledger) See(name, key string, n int64, at broker.Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.streams == nil {
@@ -103,10 +98,10 @@ func (l *Ledger) See(name, key string, n int64, at Place) {
 	s.see(key, n, at, n >= 1 && n <= l.issued[key])
 }
 
-func (s *stream) see(key string, n int64, at Place, issued bool) {
+func (s *stream) see(key string, n int64, at broker.Place, issued bool) {
 	k := s.keys[key]
 	if k == nil {
-		k = &sightings{places: make(map[int64]Place)}
+		k = &sightings{places: make(map[int64]broker.Place)}
 		s.keys[key] = k
 	}
 	s.audit.Seen++
@@ -175,8 +170,8 @@ func (l *Ledger) Audit(name string) Audit {
 	}
 	audit := s.audit
 	audit.Offenders = slices.Clone(s.audit.Offenders)
-	for _, key := range sortedKeys(l.acked) {
-		for _, n := range sortedKeys(l.acked[key]) {
+	for _, key := range sorted(l.acked) {
+		for _, n := range sorted(l.acked[key]) {
 			k := s.keys[key]
 			if k == nil {
 				audit.Lost++
@@ -192,7 +187,7 @@ func (l *Ledger) Audit(name string) Audit {
 	return audit
 }
 
-// neighbours tells where the numbers around a lost one are.
+// neighbours says where the numbers around a lost one are.
 func (k *sightings) neighbours(n int64) string {
 	describe := func(n int64) string {
 		if at, ok := k.places[n]; ok {
@@ -202,3 +197,5 @@ func (k *sightings) neighbours(n int64) string {
 	}
 	return fmt.Sprintf("number %d: %s, number %d: %s", n-1, describe(n-1), n+1, describe(n+1))
 }
+
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
