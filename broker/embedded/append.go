@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -28,8 +29,9 @@ const (
 )
 
 // Append implements [broker.Driver]. Up to 32 MiB of records are appended all or
-// none; more are appended in parts, in order.
-func (b *driver) Append(_ context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
+// none; more are appended in parts, in order, and not all of them may be when it
+// fails.
+func (d *driver) Append(_ context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
 	offsets := make([]int64, len(records))
 	for done := 0; done < len(records); {
 		n, size := done, 0
@@ -38,9 +40,10 @@ func (b *driver) Append(_ context.Context, records []broker.Record, partitions [
 			n++
 		}
 		c := commit{records: records[done:n], partitions: partitions[done:n], offsets: offsets[done:n], settled: justReveal}
-		if err := b.commit(&c); err != nil {
-			if done > 0 { // the error may not say that nothing was appended
-				err = fmt.Errorf("only the first %d of %d records were appended: %v", done, len(records), err) //nolint:errorlint // as said
+		if err := d.commit(&c); err != nil {
+			if done > 0 && errors.Is(err, broker.ErrFull) {
+				// Who matches ErrFull takes it that nothing was appended.
+				err = fmt.Errorf("only the first %d of %d records were appended: %v", done, len(records), err) //nolint:errorlint // see above
 			}
 			return nil, err
 		}
@@ -67,32 +70,32 @@ type commit struct {
 
 // commit carries out a commit. Error: ErrFull, with nothing changed, or the
 // driver's failure.
-func (b *driver) commit(c *commit) error {
+func (d *driver) commit(c *commit) error {
 	if len(c.records) == 0 && len(c.positions) == 0 {
 		c.settled(func() {})
 		return nil
 	}
-	a, _ := b.appenders.Get().(*appender)
+	a, _ := d.appenders.Get().(*appender)
 	if a == nil {
 		a = &appender{}
 	}
 	defer func() {
 		a.reset()
-		b.appenders.Put(a)
+		d.appenders.Put(a)
 	}()
-	if err := a.route(b, c.records, c.partitions); err != nil {
+	if err := a.route(d, c.records, c.partitions); err != nil {
 		return err
 	}
 	a.encode(c.records)
 	a.pack()
-	if err := b.space.check(a.bytes + int64(64*len(c.positions))); err != nil {
+	if err := d.space.check(a.bytes + int64(64*len(c.positions))); err != nil {
 		return err
 	}
-	batch := b.db.NewBatchWithSize(a.batchLen(c.positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
-	if err := a.apply(b, batch, c.positions); err != nil {
+	batch := d.db.NewBatchWithSize(a.batchLen(c.positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
+	if err := a.apply(d, batch, c.positions); err != nil {
 		return err
 	}
-	if err := b.awaitSync(batch); err != nil {
+	if err := d.awaitSync(batch); err != nil {
 		return err
 	}
 	a.place(c.offsets)
@@ -173,7 +176,7 @@ func (a *appender) reset() {
 }
 
 // route sorts the records by their partitions.
-func (a *appender) route(b *driver, records []broker.Record, partitions []int32) error {
+func (a *appender) route(d *driver, records []broker.Record, partitions []int32) error {
 	a.slotOf = slices.Grow(a.slotOf[:0], len(records))[:len(records)]
 	a.order = slices.Grow(a.order[:0], len(records))[:len(records)]
 	var to *route
@@ -181,7 +184,7 @@ func (a *appender) route(b *driver, records []broker.Record, partitions []int32)
 		r := &records[i]
 		if to == nil || to.topic.name != r.Topic {
 			var err error
-			if to, err = a.routeTo(b, r.Topic); err != nil {
+			if to, err = a.routeTo(d, r.Topic); err != nil {
 				return err
 			}
 		}
@@ -208,13 +211,13 @@ func (a *appender) route(b *driver, records []broker.Record, partitions []int32)
 	return nil
 }
 
-func (a *appender) routeTo(b *driver, name string) (*route, error) {
+func (a *appender) routeTo(d *driver, name string) (*route, error) {
 	for i := range a.topics {
 		if a.topics[i].topic.name == name {
 			return &a.topics[i], nil
 		}
 	}
-	t, err := b.topic(name)
+	t, err := d.topic(name)
 	if err != nil {
 		return nil, fmt.Errorf("topic %q: %w", name, err)
 	}
@@ -278,13 +281,13 @@ func (a *appender) batchLen(positions []position) int {
 
 // apply assigns offsets and gives everything to Pebble, under the locks of the
 // partitions, so that offsets are in the order of the write-ahead log.
-func (a *appender) apply(b *driver, batch *pebble.Batch, positions []position) error {
+func (a *appender) apply(d *driver, batch *pebble.Batch, positions []position) error {
 	a.lock()
 	defer a.unlock()
-	if err := a.build(b.clock.next(), batch, positions); err != nil {
+	if err := a.build(d.clock.next(), batch, positions); err != nil {
 		return err
 	}
-	if err := b.submit(batch); err != nil {
+	if err := d.submit(batch); err != nil {
 		return err
 	}
 	entries := a.entries
@@ -294,7 +297,7 @@ func (a *appender) apply(b *driver, batch *pebble.Batch, positions []position) e
 			e := &entries[j]
 			s.p.next = e.end()
 			s.p.size += int64(e.storedLen())
-			b.tail.add(s.p, e.entry)
+			d.tail.add(s.p, e.entry)
 		}
 		s.end = s.p.next
 		entries = entries[s.entries:]

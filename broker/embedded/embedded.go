@@ -119,7 +119,7 @@ func Open(dir string, o Options) (*broker.Broker, error) {
 
 func openDriver(dir string, o Options) (*driver, error) {
 	o.setDefaults()
-	b := &driver{
+	d := &driver{
 		options: o,
 		dir:     dir,
 		clock:   clock{now: o.Now},
@@ -128,68 +128,68 @@ func openDriver(dir string, o Options) (*driver, error) {
 		topics:  map[string]*topic{},
 		groups:  map[string]*group{},
 	}
-	b.failure.failed = make(chan struct{})
-	b.note = note{fs: o.FS, dir: dir}
-	b.fs = newFilesystem(o.FS, o.Durability, &b.failure)
-	if err := b.open(); err != nil {
+	d.failure.failed = make(chan struct{})
+	d.note = note{fs: o.FS, dir: dir}
+	d.fs = newFilesystem(o.FS, o.Durability, &d.failure)
+	if err := d.open(); err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
 	}
-	b.background.Go(b.retain)
-	return b, nil
+	d.background.Go(d.retain)
+	return d, nil
 }
 
-func (b *driver) open() (err error) {
-	if err := b.fs.MkdirAll(b.dir, 0o755); err != nil {
+func (d *driver) open() (err error) {
+	if err := d.fs.MkdirAll(d.dir, 0o755); err != nil {
 		return err
 	}
-	if b.lock, err = lockDirectory(b.options.FS, b.dir); err != nil {
+	if d.lock, err = lockDirectory(d.options.FS, d.dir); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.release())
+			err = errors.Join(err, d.release())
 		}
 	}()
-	b.space.init(b.fs, b.dir, b.options.reserve)
-	if err := b.space.checkOpen(); err != nil {
+	d.space.init(d.fs, d.dir, d.options.reserve)
+	if err := d.space.checkOpen(); err != nil {
 		return err
 	}
-	if err := b.note.write(b.options.Address); err != nil {
+	if err := d.note.write(d.options.Address); err != nil {
 		return fmt.Errorf("note the owner: %w", err)
 	}
-	if err := cutUnsyncedLog(b.options.FS, b.dir); err != nil {
+	if err := cutUnsyncedLog(d.options.FS, d.dir); err != nil {
 		return err
 	}
-	if b.options.Durability == OS {
-		if err := markUnsynced(b.options.FS, b.dir); err != nil {
+	if d.options.Durability == OS {
+		if err := markUnsynced(d.options.FS, d.dir); err != nil {
 			return err
 		}
 	}
-	if b.db, err = b.openPebble(); err != nil {
+	if d.db, err = d.openPebble(); err != nil {
 		return err
 	}
-	if b.options.Durability == Fsync {
+	if d.options.Durability == Fsync {
 		// Pebble has moved what it found in older logs to tables by now.
-		if err := unmarkUnsynced(b.options.FS, b.dir); err != nil {
+		if err := unmarkUnsynced(d.options.FS, d.dir); err != nil {
 			return err
 		}
 	}
-	if err := b.checkFormat(); err != nil {
+	if err := d.checkFormat(); err != nil {
 		return err
 	}
-	if err := b.recoverTopics(); err != nil {
+	if err := d.recoverTopics(); err != nil {
 		return err
 	}
-	if err := b.recoverGroups(); err != nil {
+	if err := d.recoverGroups(); err != nil {
 		return err
 	}
-	return b.failure.get()
+	return d.failure.get()
 }
 
-func (b *driver) checkFormat() error {
-	value, closer, err := b.db.Get([]byte{kindFormat})
+func (d *driver) checkFormat() error {
+	value, closer, err := d.db.Get([]byte{kindFormat})
 	if errors.Is(err, pebble.ErrNotFound) {
-		return b.db.Set([]byte{kindFormat}, []byte(formatVersion), pebble.Sync)
+		return d.db.Set([]byte{kindFormat}, []byte(formatVersion), pebble.Sync)
 	}
 	if err != nil {
 		return err
@@ -202,27 +202,27 @@ func (b *driver) checkFormat() error {
 }
 
 // Close implements [broker.Driver]. It waits for what runs in the background.
-func (b *driver) Close() error {
-	close(b.closing)
-	b.background.Wait()
-	for _, g := range b.groups {
+func (d *driver) Close() error {
+	close(d.closing)
+	d.background.Wait()
+	for _, g := range d.groups {
 		g.stop()
 	}
-	b.fs.giveUp()
-	if err := b.release(); err != nil {
-		return fmt.Errorf("close data directory %s: %w", b.dir, err)
+	d.fs.giveUp()
+	if err := d.release(); err != nil {
+		return fmt.Errorf("close data directory %s: %w", d.dir, err)
 	}
 	return nil
 }
 
 // release closes what open has opened.
-func (b *driver) release() error {
+func (d *driver) release() error {
 	var err error
-	if b.db != nil {
-		err = errors.Join(b.db.Close(), b.failure.get())
+	if d.db != nil {
+		err = errors.Join(d.db.Close(), d.failure.get())
 		if err == nil {
-			err = unmarkUnsynced(b.options.FS, b.dir)
+			err = unmarkUnsynced(d.options.FS, d.dir)
 		}
 	}
-	return errors.Join(err, b.note.remove(), b.lock.Close())
+	return errors.Join(err, d.note.remove(), d.lock.Close())
 }

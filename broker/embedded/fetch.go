@@ -67,7 +67,7 @@ func (c *cursor) drop() {
 }
 
 // ready makes the next record's entry the current one, if there is a record.
-func (c *cursor) ready(b *driver) (bool, error) {
+func (c *cursor) ready(d *driver) (bool, error) {
 	if c.next >= c.end {
 		return false, nil
 	}
@@ -75,7 +75,7 @@ func (c *cursor) ready(b *driver) (bool, error) {
 		return true, nil
 	}
 	if c.at == len(c.ahead) {
-		if err := c.load(b); err != nil || c.at == len(c.ahead) {
+		if err := c.load(d); err != nil || c.at == len(c.ahead) {
 			return false, err
 		}
 	}
@@ -91,19 +91,19 @@ func (c *cursor) ready(b *driver) (bool, error) {
 }
 
 // load reads ahead, from memory or else from the disk.
-func (c *cursor) load(b *driver) (err error) {
+func (c *cursor) load(d *driver) (err error) {
 	c.drop()
 	c.next = max(c.next, c.p.start.Load())
 	var ok bool
 	if c.ahead, ok = c.p.recentFrom(c.ahead, c.next, c.end, aheadEntries, aheadBytes); !ok {
-		c.ahead, err = b.readStored(c.ahead, c.p, c.next, c.end, aheadEntries, aheadBytes)
+		c.ahead, err = d.readStored(c.ahead, c.p, c.next, c.end, aheadEntries, aheadBytes)
 	}
 	return err
 }
 
 // fetcher merges partitions by the time of their records.
 type fetcher struct {
-	b       *driver
+	d       *driver
 	cursors []*cursor
 	heap    []*cursor // those that have a record, the oldest first
 	headers recordbatch.Headers
@@ -129,7 +129,7 @@ func (f *fetcher) fetch(out []broker.Record, max, maxBytes int) ([]broker.Record
 		if c.paused {
 			continue
 		}
-		ok, err := c.ready(f.b)
+		ok, err := c.ready(f.d)
 		if err != nil {
 			return out, maxBytes, err
 		}
@@ -146,7 +146,7 @@ func (f *fetcher) fetch(out []broker.Record, max, maxBytes int) ([]broker.Record
 		if out, maxBytes, err = f.take(c, out, max, maxBytes); err != nil {
 			return out, maxBytes, err
 		}
-		ok, err := c.ready(f.b)
+		ok, err := c.ready(f.d)
 		if err != nil {
 			return out, maxBytes, err
 		}

@@ -19,7 +19,7 @@ import (
 // are not.
 type group struct {
 	name string
-	b    *driver
+	d    *driver
 
 	mu        sync.Mutex
 	positions map[uint32][]int64 // topic id → by partition, -1: none
@@ -37,24 +37,24 @@ type group struct {
 }
 
 // group returns the group, which may have neither positions nor members yet.
-func (b *driver) group(name string, create bool) *group {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	g := b.groups[name]
+func (d *driver) group(name string, create bool) *group {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g := d.groups[name]
 	if g == nil && create {
-		g = &group{name: name, b: b, positions: map[uint32][]int64{}}
-		b.groups[name] = g
+		g = &group{name: name, d: d, positions: map[uint32][]int64{}}
+		d.groups[name] = g
 	}
 	return g
 }
 
 // recoverGroups loads the positions of all groups.
-func (b *driver) recoverGroups() error {
+func (d *driver) recoverGroups() error {
 	byID := map[uint32]*topic{}
-	for _, t := range b.topics {
+	for _, t := range d.topics {
 		byID[t.id] = t
 	}
-	return b.scan([]byte{kindPosition}, func(key, value []byte) error {
+	return d.scan([]byte{kindPosition}, func(key, value []byte) error {
 		name, id, p, err := parsePositionKey(key)
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func (b *driver) recoverGroups() error {
 		if t == nil || int(p) >= len(t.partitions) || len(value) != 8 {
 			return fmt.Errorf("group %s has a damaged position in topic %d, partition %d", name, id, p)
 		}
-		b.group(name, true).at(t)[p] = int64(binary.BigEndian.Uint64(value))
+		d.group(name, true).at(t)[p] = int64(binary.BigEndian.Uint64(value))
 		return nil
 	})
 }
@@ -80,19 +80,19 @@ func (g *group) at(t *topic) []int64 {
 
 // Join implements [broker.Driver]. All members of a group read the same topics;
 // others are ErrTopicConflict.
-func (b *driver) Join(_ context.Context, name string, start broker.Position, topics []string) (broker.Member, error) {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Join(_ context.Context, name string, start broker.Position, topics []string) (broker.Member, error) {
+	if err := d.failure.get(); err != nil {
 		return nil, err
 	}
 	var list []*topic
 	for _, name := range topics {
-		t, err := b.topic(name)
+		t, err := d.topic(name)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, t)
 	}
-	g := b.group(name, true)
+	g := d.group(name, true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.members) > 0 && !slices.Equal(g.topics, list) {
@@ -130,7 +130,7 @@ func (g *group) begin(topics []*topic, start broker.Position) error {
 			if at >= 0 {
 				continue
 			}
-			offset, err := g.b.resolve(t.partitions[i], start)
+			offset, err := g.d.resolve(t.partitions[i], start)
 			if err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func (g *group) begin(topics []*topic, start broker.Position) error {
 
 // move stores positions and takes them over. The caller holds g.mu.
 func (g *group) move(moves []position) error {
-	return g.b.commit(&commit{positions: moves, settled: func(func()) { g.moved(moves) }})
+	return g.d.commit(&commit{positions: moves, settled: func(func()) { g.moved(moves) }})
 }
 
 func (g *group) moved(moves []position) {
@@ -155,15 +155,15 @@ func (g *group) moved(moves []position) {
 func (g *group) exists() bool { return len(g.positions) > 0 || len(g.members) > 0 }
 
 // Seek implements [broker.Driver].
-func (b *driver) Seek(_ context.Context, name, topicName string, to []broker.Position) error {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Seek(_ context.Context, name, topicName string, to []broker.Position) error {
+	if err := d.failure.get(); err != nil {
 		return err
 	}
-	t, err := b.topic(topicName)
+	t, err := d.topic(topicName)
 	if err != nil {
 		return err
 	}
-	g := b.group(name, true)
+	g := d.group(name, true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.members) > 0 {
@@ -174,7 +174,7 @@ func (b *driver) Seek(_ context.Context, name, topicName string, to []broker.Pos
 		if to[i].IsZero() {
 			continue
 		}
-		offset, err := b.resolve(p, to[i])
+		offset, err := d.resolve(p, to[i])
 		if err != nil {
 			return err
 		}
@@ -184,13 +184,13 @@ func (b *driver) Seek(_ context.Context, name, topicName string, to []broker.Pos
 }
 
 // Groups implements [broker.Driver].
-func (b *driver) Groups(context.Context) ([]string, error) {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Groups(context.Context) ([]string, error) {
+	if err := d.failure.get(); err != nil {
 		return nil, err
 	}
-	b.mu.RLock()
-	all := slices.Collect(maps.Values(b.groups))
-	b.mu.RUnlock()
+	d.mu.RLock()
+	all := slices.Collect(maps.Values(d.groups))
+	d.mu.RUnlock()
 	var names []string
 	for _, g := range all {
 		g.mu.Lock()
@@ -203,15 +203,15 @@ func (b *driver) Groups(context.Context) ([]string, error) {
 }
 
 // Lag implements [broker.Driver].
-func (b *driver) Lag(_ context.Context, name string) ([]broker.Lag, error) {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Lag(_ context.Context, name string) ([]broker.Lag, error) {
+	if err := d.failure.get(); err != nil {
 		return nil, err
 	}
-	g := b.group(name, false)
+	g := d.group(name, false)
 	if g == nil {
 		return nil, nil
 	}
-	topics := b.allTopics()
+	topics := d.allTopics()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var lags []broker.Lag

@@ -40,8 +40,8 @@ func readEntry(it *pebble.Iterator) (entry, int64, error) {
 
 // readStored appends to dst entries from Pebble, from the one that has the
 // offset or else the next, up to the visible end, max entries or about maxBytes.
-func (b *driver) readStored(dst []entry, p *partition, offset, end int64, max, maxBytes int) ([]entry, error) {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+func (d *driver) readStored(dst []entry, p *partition, offset, end int64, max, maxBytes int) ([]entry, error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		return dst, fmt.Errorf("read %s: %w", p, err)
 	}
@@ -77,9 +77,9 @@ func (b *driver) readStored(dst []entry, p *partition, offset, end int64, max, m
 
 // offsetAt is the offset of the first record that was appended at t or later,
 // or the visible end.
-func (b *driver) offsetAt(p *partition, t time.Time) (int64, error) {
+func (d *driver) offsetAt(p *partition, t time.Time) (int64, error) {
 	nanos := t.UnixNano()
-	offset, err := b.firstEntry(p, func(k logKey) bool { return k.time >= nanos })
+	offset, err := d.firstEntry(p, func(k logKey) bool { return k.time >= nanos })
 	if err != nil {
 		return 0, fmt.Errorf("find time %s in %s: %w", t.Format(time.RFC3339Nano), p, err)
 	}
@@ -89,8 +89,8 @@ func (b *driver) offsetAt(p *partition, t time.Time) (int64, error) {
 // firstEntry is the offset of the first visible entry whose key satisfies is,
 // which must be false up to some entry and true from there on; or the visible
 // end. It is found by binary search over offsets, in keys alone.
-func (b *driver) firstEntry(p *partition, is func(logKey) bool) (int64, error) {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+func (d *driver) firstEntry(p *partition, is func(logKey) bool) (int64, error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		return 0, err
 	}
@@ -124,13 +124,13 @@ func (b *driver) firstEntry(p *partition, is func(logKey) bool) (int64, error) {
 }
 
 // resolve turns a position into an offset in the partition. Forever is not one.
-func (b *driver) resolve(p *partition, at broker.Position) (int64, error) {
+func (d *driver) resolve(p *partition, at broker.Position) (int64, error) {
 	ends := p.ends()
 	if n, ok := at.Offset(); ok {
 		return min(max(n, ends.Start), ends.End), nil
 	}
 	if t, ok := at.Time(); ok {
-		return b.offsetAt(p, t)
+		return d.offsetAt(p, t)
 	}
 	if at.IsEnd() {
 		return ends.End, nil

@@ -14,22 +14,22 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// member implements [broker.Member]. Three kinds of fields have three owners:
-// what reads (the fetcher's cursors and the assignment) belongs to the goroutine
-// that polls, moves to the one that settles, and the rest is the group's, under
-// its mutex. Both meet in the group's positions alone: Settle moves them, and
-// what lies between a position and where the cursor's last Poll ended is open.
+// member implements [broker.Member]. The goroutine that polls and the one that
+// settles meet in the group alone, under its mutex: Settle moves the group's
+// positions, and what lies between a position and where the cursor's last Poll
+// ended is open.
 type member struct {
 	g       *group
-	b       *driver
+	d       *driver
 	name    string
 	watcher *watcher
 
-	// The assignment's partitions in order, and for each its topics' cursors.
+	// Of the goroutine that polls. The fetcher has a cursor for each topic of each
+	// partition of the assignment, in this order.
 	assignment broker.Assignment
 	fetcher    fetcher
 
-	moves []position
+	moves []position // of the goroutine that settles
 
 	mustGive atomic.Bool // something can be handed over, or must soon
 
@@ -42,10 +42,10 @@ type member struct {
 
 func newMember(g *group) *member {
 	return &member{
-		g: g, b: g.b,
-		name:    fmt.Sprintf("%s-%d", g.name, g.b.joins.Add(1)),
+		g: g, d: g.d,
+		name:    fmt.Sprintf("%s-%d", g.name, g.d.joins.Add(1)),
 		watcher: newWatcher(),
-		fetcher: fetcher{b: g.b},
+		fetcher: fetcher{d: g.d},
 	}
 }
 
@@ -73,7 +73,7 @@ func (m *member) collect(ctx context.Context, w broker.Want) ([]broker.Record, e
 	var out []broker.Record
 	var timeout <-chan time.Time
 	for {
-		if err := cmp.Or(ctx.Err(), m.b.failure.get()); err != nil {
+		if err := cmp.Or(ctx.Err(), m.d.failure.get()); err != nil {
 			return nil, err
 		}
 		if len(out) == 0 {
@@ -104,7 +104,7 @@ func (m *member) collect(ctx context.Context, w broker.Want) ([]broker.Record, e
 		case <-ctx.Done():
 		case <-timeout:
 			return out, nil
-		case <-m.b.failure.failed:
+		case <-m.d.failure.failed:
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (m *member) Settle(_ context.Context, s *broker.Settlement) error {
 		return err
 	}
 	defer m.endSettle()
-	return m.b.commit(&commit{records: s.Records, partitions: s.Partitions, positions: m.moves, settled: m.settled})
+	return m.d.commit(&commit{records: s.Records, partitions: s.Partitions, positions: m.moves, settled: m.settled})
 }
 
 // beginSettle makes sure that the member may settle, and keeps its partitions

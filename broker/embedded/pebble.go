@@ -22,14 +22,14 @@ const (
 	separateBytes = 512
 )
 
-func (b *driver) openPebble() (*pebble.DB, error) {
+func (d *driver) openPebble() (*pebble.DB, error) {
 	o := &pebble.Options{
-		FS:                          b.fs,
-		Lock:                        b.lock,
-		Logger:                      pebbleLogger{b.options.Logger, &b.failure},
+		FS:                          d.fs,
+		Lock:                        d.lock,
+		Logger:                      pebbleLogger{d.options.Logger, &d.failure},
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		CacheSize:                   blockCacheSize,
-		MemTableSize:                uint64(b.space.memTable()),
+		MemTableSize:                uint64(d.space.memTable()),
 		MemTableStopWritesThreshold: memTablesMax,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
@@ -54,48 +54,48 @@ func (b *driver) openPebble() (*pebble.DB, error) {
 			TargetGarbageRatio:    0.3,
 		}
 	}
-	return pebble.Open(b.dir, o)
+	return pebble.Open(d.dir, o)
 }
 
 // apply writes a batch: to the operating system always, to the disk with Fsync
 // durability. It is for few and small batches; appends have a path of their own.
-func (b *driver) apply(batch *pebble.Batch, checkSpace bool) error {
+func (d *driver) apply(batch *pebble.Batch, checkSpace bool) error {
 	if checkSpace {
-		if err := b.space.check(int64(batch.Len())); err != nil {
+		if err := d.space.check(int64(batch.Len())); err != nil {
 			return err
 		}
 	}
-	if err := b.submit(batch); err != nil {
+	if err := d.submit(batch); err != nil {
 		return err
 	}
-	return b.awaitSync(batch)
+	return d.awaitSync(batch)
 }
 
 // submit gives a batch to Pebble, which assigns its place in the log and makes
 // it readable. Nothing is recovered here: Pebble panics with locks held, and the
 // file system keeps from it what it would panic about (filesystem.go).
-func (b *driver) submit(batch *pebble.Batch) error {
-	if err := b.failure.get(); err != nil {
+func (d *driver) submit(batch *pebble.Batch) error {
+	if err := d.failure.get(); err != nil {
 		return err
 	}
-	if err := b.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+	if err := d.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
 		return err
 	}
-	return b.failure.get()
+	return d.failure.get()
 }
 
 // awaitSync returns when the batch and all before it are durable.
-func (b *driver) awaitSync(batch *pebble.Batch) error {
+func (d *driver) awaitSync(batch *pebble.Batch) error {
 	if err := batch.SyncWait(); err != nil {
-		b.failure.set(fmt.Errorf("sync the log: %w", err))
+		d.failure.set(fmt.Errorf("sync the log: %w", err))
 	}
-	return b.failure.get() // a sync after a failure did nothing
+	return d.failure.get() // a sync after a failure did nothing
 }
 
 // scan calls f with every key that begins with the prefix. Key and value are
 // only valid during the call.
-func (b *driver) scan(prefix []byte, f func(key, value []byte) error) error {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+func (d *driver) scan(prefix []byte, f func(key, value []byte) error) error {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return err
 	}

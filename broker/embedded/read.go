@@ -16,7 +16,7 @@ const readBytes = 4 << 20
 
 // reader implements [broker.Cursor].
 type reader struct {
-	b       *driver
+	d       *driver
 	fetcher fetcher
 	wake    *watcher
 	forever bool
@@ -24,22 +24,22 @@ type reader struct {
 
 // Read implements [broker.Driver]. Between partitions the records that were
 // appended first come first, as far as they are there.
-func (b *driver) Read(_ context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Read(_ context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
+	if err := d.failure.get(); err != nil {
 		return nil, err
 	}
-	t, err := b.topic(topic)
+	t, err := d.topic(topic)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{b: b, wake: newWatcher(), forever: to.IsForever(), fetcher: fetcher{b: b}}
+	r := &reader{d: d, wake: newWatcher(), forever: to.IsForever(), fetcher: fetcher{d: d}}
 	for _, i := range partitions {
 		c := &cursor{p: t.partitions[i], limit: math.MaxInt64}
-		if c.next, err = b.resolve(c.p, from); err != nil {
+		if c.next, err = d.resolve(c.p, from); err != nil {
 			return nil, err
 		}
 		if !r.forever {
-			if c.limit, err = b.resolve(c.p, to); err != nil {
+			if c.limit, err = d.resolve(c.p, to); err != nil {
 				return nil, err
 			}
 		}
@@ -56,7 +56,7 @@ func (b *driver) Read(_ context.Context, topic string, partitions []int32, from,
 // Next implements [broker.Cursor].
 func (r *reader) Next(ctx context.Context, atMost int) ([]broker.Record, error) {
 	for {
-		if err := cmp.Or(ctx.Err(), r.b.failure.get()); err != nil {
+		if err := cmp.Or(ctx.Err(), r.d.failure.get()); err != nil {
 			return nil, err
 		}
 		if n := min(int64(atMost), r.fetcher.available()); n > 0 {
@@ -74,7 +74,7 @@ func (r *reader) Next(ctx context.Context, atMost int) ([]broker.Record, error) 
 		select {
 		case <-r.wake.ch:
 		case <-ctx.Done():
-		case <-r.b.failure.failed:
+		case <-r.d.failure.failed:
 		}
 	}
 }

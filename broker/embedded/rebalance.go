@@ -73,7 +73,7 @@ func (g *group) handOver() {
 		if g.asked[p].IsZero() {
 			g.asked[p] = now
 		}
-		if at := g.asked[p].Add(g.b.options.HandoverTimeout); due.IsZero() || at.Before(due) {
+		if at := g.asked[p].Add(g.d.options.HandoverTimeout); due.IsZero() || at.Before(due) {
 			due = at
 		}
 	}
@@ -101,7 +101,7 @@ func (g *group) force() {
 func (g *group) takeOverdue() {
 	now := time.Now()
 	for p, owner := range g.owner {
-		if owner == nil || owner == g.target[p] || now.Sub(g.asked[p]) < g.b.options.HandoverTimeout {
+		if owner == nil || owner == g.target[p] || now.Sub(g.asked[p]) < g.d.options.HandoverTimeout {
 			continue
 		}
 		if owner.settling {

@@ -23,33 +23,33 @@ const (
 )
 
 // retain deletes old records until the broker is closed.
-func (b *driver) retain() {
+func (d *driver) retain() {
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-b.closing:
+		case <-d.closing:
 			return
-		case <-b.failure.failed:
+		case <-d.failure.failed:
 			return
 		}
-		if err := b.deleteOld(); err != nil && b.failure.get() == nil {
-			b.options.Logger.Error("old records could not be deleted", "error", err)
+		if err := d.deleteOld(); err != nil && d.failure.get() == nil {
+			d.options.Logger.Error("old records could not be deleted", "error", err)
 		}
 	}
 }
 
 // deleteOld deletes what the topics' retention allows.
-func (b *driver) deleteOld() error {
+func (d *driver) deleteOld() error {
 	var errs []error
-	for _, t := range b.allTopics() {
+	for _, t := range d.allTopics() {
 		r := *t.retention.Load()
 		if r == (retention{}) {
 			continue
 		}
 		for _, p := range t.partitions {
-			if err := b.deleteOldOf(p, r); err != nil {
+			if err := d.deleteOldOf(p, r); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", p, err))
 			}
 		}
@@ -59,27 +59,27 @@ func (b *driver) deleteOld() error {
 
 // deleteOldOf deletes whole entries from the start of a partition. The last one
 // stays: it says where the log ends, and a gather restores from it.
-func (b *driver) deleteOldOf(p *partition, r retention) error {
+func (d *driver) deleteOldOf(p *partition, r retention) error {
 	p.appending.Lock()
 	size := p.size
 	p.appending.Unlock()
 	oldest := int64(-1 << 62)
 	if r.age > 0 {
-		oldest = b.options.Now().Add(-r.age).UnixNano()
+		oldest = d.options.Now().Add(-r.age).UnixNano()
 	}
-	last, err := b.lastEntry(p)
+	last, err := d.lastEntry(p)
 	if err != nil || last < 0 {
 		return err
 	}
 	// An entry stays when it is young enough and the log from it on is small
 	// enough. Both grow along the log.
-	keep, err := b.firstEntry(p, func(k logKey) bool {
+	keep, err := d.firstEntry(p, func(k logKey) bool {
 		return k.base >= last || k.time >= oldest && (r.bytes == 0 || size-k.size <= r.bytes)
 	})
 	if err != nil || keep <= p.start.Load() {
 		return err
 	}
-	batch := b.db.NewBatch()
+	batch := d.db.NewBatch()
 	defer batch.Close()
 	if err := batch.DeleteRange(p.prefix, appendOffsetKey(logPrefix(p.topic.id, p.index), keep), nil); err != nil {
 		return err
@@ -87,16 +87,16 @@ func (b *driver) deleteOldOf(p *partition, r retention) error {
 	// Start moves first: who reads in between finds the records gone or there,
 	// but not a log that begins with a hole. Space is not checked: this makes it.
 	p.start.Store(keep)
-	return b.apply(batch, false)
+	return d.apply(batch, false)
 }
 
 // lastEntry is the offset of the last visible entry, or -1.
-func (b *driver) lastEntry(p *partition) (int64, error) {
+func (d *driver) lastEntry(p *partition) (int64, error) {
 	ends := p.ends()
 	if ends.Start == ends.End {
 		return -1, nil
 	}
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		return -1, err
 	}

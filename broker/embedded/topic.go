@@ -135,18 +135,18 @@ type storedTopic struct {
 }
 
 // CreateTopics implements [broker.Driver].
-func (b *driver) CreateTopics(_ context.Context, topics []broker.Topic) error {
-	if err := b.failure.get(); err != nil {
+func (d *driver) CreateTopics(_ context.Context, topics []broker.Topic) error {
+	if err := d.failure.get(); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	batch := b.db.NewBatch()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	batch := d.db.NewBatch()
 	defer batch.Close()
 	changed := map[*topic]retention{}
-	nextID := b.nextTopicID
+	nextID := d.nextTopicID
 	for _, want := range topics {
-		t := b.topics[want.Name]
+		t := d.topics[want.Name]
 		if t == nil {
 			t = newTopic(nextID, want.Name, want.Partitions, retention{})
 			nextID++
@@ -163,24 +163,24 @@ func (b *driver) CreateTopics(_ context.Context, topics []broker.Topic) error {
 		}
 		changed[t] = retention{want.Retention, want.RetentionBytes}
 	}
-	if err := b.apply(batch, true); err != nil {
+	if err := d.apply(batch, true); err != nil {
 		return err
 	}
 	for t, r := range changed {
 		t.retention.Store(&r)
-		b.topics[t.name] = t
+		d.topics[t.name] = t
 	}
-	b.nextTopicID = nextID
+	d.nextTopicID = nextID
 	return nil
 }
 
 // Topics implements [broker.Driver].
-func (b *driver) Topics(context.Context) ([]broker.TopicInfo, error) {
-	if err := b.failure.get(); err != nil {
+func (d *driver) Topics(context.Context) ([]broker.TopicInfo, error) {
+	if err := d.failure.get(); err != nil {
 		return nil, err
 	}
 	var infos []broker.TopicInfo
-	for _, t := range b.allTopics() {
+	for _, t := range d.allTopics() {
 		r := t.retention.Load()
 		info := broker.TopicInfo{Topic: broker.Topic{
 			Name: t.name, Partitions: len(t.partitions), Retention: r.age, RetentionBytes: r.bytes,
@@ -194,48 +194,48 @@ func (b *driver) Topics(context.Context) ([]broker.TopicInfo, error) {
 }
 
 // Partitions implements [broker.Driver].
-func (b *driver) Partitions(_ context.Context, name string) (int, error) {
-	t, err := b.topic(name)
+func (d *driver) Partitions(_ context.Context, name string) (int, error) {
+	t, err := d.topic(name)
 	if err != nil {
 		return 0, err
 	}
 	return len(t.partitions), nil
 }
 
-func (b *driver) allTopics() []*topic {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return slices.Collect(maps.Values(b.topics))
+func (d *driver) allTopics() []*topic {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Collect(maps.Values(d.topics))
 }
 
 // topic is the topic of that name or ErrUnknownTopic; the caller says which.
-func (b *driver) topic(name string) (*topic, error) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if t := b.topics[name]; t != nil {
+func (d *driver) topic(name string) (*topic, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t := d.topics[name]; t != nil {
 		return t, nil
 	}
 	return nil, broker.ErrUnknownTopic
 }
 
 // recoverTopics loads the topics and finds the ends of their partitions.
-func (b *driver) recoverTopics() error {
-	err := b.scan([]byte{kindTopic}, func(key, value []byte) error {
+func (d *driver) recoverTopics() error {
+	err := d.scan([]byte{kindTopic}, func(key, value []byte) error {
 		name := string(key[1:])
 		var s storedTopic
 		if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > broker.MaxPartitions {
 			return fmt.Errorf("topic %s has a damaged description: %q", name, value)
 		}
-		b.topics[name] = newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes})
-		b.nextTopicID = max(b.nextTopicID, s.ID+1)
+		d.topics[name] = newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes})
+		d.nextTopicID = max(d.nextTopicID, s.ID+1)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, t := range b.topics {
+	for _, t := range d.topics {
 		for _, p := range t.partitions {
-			if err := b.recoverPartition(p); err != nil {
+			if err := d.recoverPartition(p); err != nil {
 				return fmt.Errorf("recover %s: %w", p, err)
 			}
 		}
@@ -243,8 +243,8 @@ func (b *driver) recoverTopics() error {
 	return nil
 }
 
-func (b *driver) recoverPartition(p *partition) error {
-	it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+func (d *driver) recoverPartition(p *partition) error {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (b *driver) recoverPartition(p *partition) error {
 	if err != nil {
 		return err
 	}
-	b.clock.observe(e.time)
+	d.clock.observe(e.time)
 	p.next, p.size = e.end(), size
 	p.visible.Store(p.next)
 	it.First()
