@@ -26,14 +26,11 @@ func InvalidUTF8(b []byte) int {
 	return -1
 }
 
-// Text is s with U+FFFD in the place of each run of bytes that are not UTF-8.
-func Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
-// Cut is Text, cut off after most bytes of s, where an ellipsis says so. No
-// character is cut in two.
+// Cut is s with U+FFFD in the place of each run of bytes that are not UTF-8, cut
+// off after most bytes of s, where an ellipsis says so. No character is cut in two.
 func Cut(s string, most int) string {
 	if len(s) <= most {
-		return Text(s)
+		return valid(s)
 	}
 	for back := 1; back < utf8.UTFMax && back <= most; back++ {
 		if c := s[most-back]; utf8.RuneStart(c) {
@@ -43,19 +40,22 @@ func Cut(s string, most int) string {
 			break
 		}
 	}
-	return Text(s[:most]) + "…"
+	return valid(s[:most]) + "…"
 }
 
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
 // Terminal makes of a text one that cannot steer a terminal and stays on its
-// line: white space becomes spaces, and what else is not printable a dot.
+// line: line breaks and tabs become spaces; other control characters, those that
+// turn the direction of writing, and bytes that are not UTF-8 become U+FFFD.
 func Terminal(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsPrint(r):
-			return r
-		case unicode.IsSpace(r):
+		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
+		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r):
+			return unicode.ReplacementChar
 		}
-		return '·'
+		return r
 	}, s)
 }

@@ -40,8 +40,8 @@ func TestATextIsCutBetweenCharacters(t *testing.T) {
 }
 
 func TestATextCannotSteerATerminal(t *testing.T) {
-	in := "a\x1b[2Jb\n\tc\u202ed\xff\u2028é"
-	if got, want := Terminal(in), "a·[2Jb  c·d\ufffd é"; got != want {
+	in := "a\x1b[2Jb\n\tc\u202ed\xff\u2028é👩\u200d🦰"
+	if got, want := Terminal(in), "a\ufffd[2Jb  c\ufffdd\ufffd\ufffdé👩\u200d🦰"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -54,7 +54,7 @@ func FuzzSanitize(f *testing.F) {
 			t.Errorf("InvalidUTF8(%q) is wrong", s)
 		}
 		for _, r := range Terminal(s) {
-			if !unicode.IsPrint(r) {
+			if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 				t.Errorf("Terminal(%q) has %q", s, r)
 			}
 		}

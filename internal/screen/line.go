@@ -12,9 +12,10 @@ package screen
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/millrace-ml/millrace/internal/sanitize"
 )
 
 // Style is how text looks: one of the terminal's own colours, which suit its
@@ -65,9 +66,9 @@ type span struct {
 	text  string
 }
 
-// Add appends text, which may hold anything: control characters become spaces.
+// Add appends text, which may hold anything: it is sanitized.
 func (l *Line) Add(s Style, text string) *Line {
-	text = Clean(text)
+	text = sanitize.Terminal(text)
 	if text == "" {
 		return l
 	}
@@ -78,7 +79,7 @@ func (l *Line) Add(s Style, text string) *Line {
 
 // Right appends text that ends at a column, or after a space if there is no room.
 func (l *Line) Right(column int, s Style, text string) *Line {
-	l.To(max(column-Width(Clean(text)), l.width+1))
+	l.To(max(column-Width(sanitize.Terminal(text)), l.width+1))
 	return l.Add(s, text)
 }
 
@@ -87,13 +88,6 @@ func (l *Line) To(column int) *Line {
 	if n := column - l.width; n > 0 {
 		l.Add(Plain, strings.Repeat(" ", n))
 	}
-	return l
-}
-
-// Append appends another line.
-func (l *Line) Append(o Line) *Line {
-	l.spans = append(l.spans, o.spans...)
-	l.width += o.width
 	return l
 }
 
@@ -165,18 +159,4 @@ func Clip(text string, width int) string {
 		at += len(cluster)
 	}
 	return strings.TrimRight(text[:at], " ") + "…"
-}
-
-// Clean replaces control characters and bytes that are not UTF-8: a text
-// must not steer the terminal.
-func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }
