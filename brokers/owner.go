@@ -25,4 +25,4 @@ func Owner(dataDir string) (pid int, address string, err error) {
 
 // Embedded reports whether a pipeline's broker is the embedded one, which only
 // one process can open at a time.
-func Embedded(url string) bool { return brokerKind(url) == "embedded" }
+func Embedded(address string) bool { return brokerKind(address) == "embedded" }
