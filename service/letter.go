@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/lineage"
+	"github.com/millrace-ml/millrace/model"
 )
 
 // Headers of a dead letter, beside those of package lineage. Key, value and the
@@ -91,7 +92,7 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 		broker.Header{Key: DeadModel, Value: b.s.model},
 		broker.Header{Key: lineage.Error, Value: []byte(clip(o.err.Error()))},
 		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
-	var panicked *PanicError
+	var panicked *model.PanicError
 	if errors.As(o.err, &panicked) {
 		headers = append(headers, broker.Header{Key: DeadStack, Value: []byte(clip(string(panicked.Stack)))})
 	}
