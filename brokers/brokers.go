@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -20,16 +21,15 @@ import (
 // Options are those that brokers of all kinds have. The zero value is a good
 // default.
 type Options struct {
-	DataDir    string              // of the embedded broker; empty means "millrace-data"
-	Durability embedded.Durability // of the embedded broker
-	Logger     *slog.Logger        // nil means slog.Default()
+	DataDir string       // of the embedded broker; empty means "millrace-data"
+	Logger  *slog.Logger // nil means slog.Default()
 }
 
 // scheme is a kind of broker, known by the first part of its URL.
 type scheme struct {
 	names   []string
 	example string
-	open    func(ctx context.Context, url string, o Options) (*broker.Broker, error)
+	open    func(ctx context.Context, address string, o Options) (*broker.Broker, error)
 }
 
 // schemes are all kinds of broker. To add one, add its package and a line here.
@@ -40,26 +40,27 @@ var schemes = []scheme{
 }
 
 // Open opens the broker with that URL: "embedded" (or nothing) for the one in a
-// folder of this machine, redis://host:6379, kafka://host:9092, or rediss:// and
-// kafkas:// with TLS. What else a URL can say is in the drivers' packages. The
-// context is for opening only.
-func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
-	s, err := find(url)
+// folder of this machine, "embedded?durability=os" for it without fsync,
+// redis://host:6379, kafka://host:9092, or rediss:// and kafkas:// with TLS. What
+// else a URL can say is in the drivers' packages. The context is for opening only.
+func Open(ctx context.Context, address string, o Options) (*broker.Broker, error) {
+	s, err := find(address)
 	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, url, o)
+	return s.open(ctx, address, o)
 }
 
 // Check reports what is wrong with a URL's scheme. It connects to nothing.
-func Check(url string) error {
-	_, err := find(url)
+func Check(address string) error {
+	_, err := find(address)
 	return err
 }
 
 // find names no more of the URL than its scheme: the rest may be a password.
-func find(url string) (scheme, error) {
-	name, _, _ := strings.Cut(url, ":")
+func find(address string) (scheme, error) {
+	name, _, _ := strings.Cut(address, ":")
+	name, _, _ = strings.Cut(name, "?")
 	for _, s := range schemes {
 		if slices.Contains(s.names, name) {
 			return s, nil
@@ -72,25 +73,39 @@ func find(url string) (scheme, error) {
 	return scheme{}, fmt.Errorf("no broker has the scheme %q: write %s", name, strings.Join(examples, " or "))
 }
 
-func openEmbedded(_ context.Context, _ string, o Options) (*broker.Broker, error) {
+func openEmbedded(_ context.Context, address string, o Options) (*broker.Broker, error) {
 	dir := o.DataDir
 	if dir == "" {
 		dir = "millrace-data"
 	}
-	return embedded.Open(dir, embedded.Options{Durability: o.Durability, Logger: o.Logger})
+	options := embedded.Options{Logger: o.Logger}
+	_, query, _ := strings.Cut(address, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, fmt.Errorf("broker %s: %w", address, err)
+	}
+	for name := range values {
+		if name != "durability" {
+			return nil, fmt.Errorf("broker %s: there is no parameter %s; the embedded broker has durability=fsync or os", address, name)
+		}
+		if options.Durability, err = embedded.ParseDurability(values.Get(name)); err != nil {
+			return nil, fmt.Errorf("broker %s: %w", address, err)
+		}
+	}
+	return embedded.Open(dir, options)
 }
 
-func openRedis(ctx context.Context, url string, o Options) (*broker.Broker, error) {
-	return redis.Open(ctx, url, redis.Options{Logger: o.Logger})
+func openRedis(ctx context.Context, address string, o Options) (*broker.Broker, error) {
+	return redis.Open(ctx, address, redis.Options{Logger: o.Logger})
 }
 
-func openKafka(ctx context.Context, url string, o Options) (*broker.Broker, error) {
-	return kafka.Open(ctx, url, kafka.Options{Logger: o.Logger})
+func openKafka(ctx context.Context, address string, o Options) (*broker.Broker, error) {
+	return kafka.Open(ctx, address, kafka.Options{Logger: o.Logger})
 }
 
 // Embedded reports whether a URL means the embedded broker, which only one process
 // can open at a time.
-func Embedded(url string) bool {
-	s, err := find(url)
+func Embedded(address string) bool {
+	s, err := find(address)
 	return err == nil && s.names[0] == "embedded"
 }

@@ -39,9 +39,6 @@ func newBatch(s *Service) *batch { return &batch{s: s, predictor: predictor{s: s
 // begin takes polled records.
 func (b *batch) begin(records []broker.Record) {
 	b.records = records
-	b.s.mu.Lock()
-	b.pinned = b.s.pinned
-	b.s.mu.Unlock()
 	b.seen = Observation{Records: len(records)}
 	b.items, b.item, b.spans = b.items[:0], b.item[:0], b.spans[:0]
 	b.bare = append(b.bare[:0], make([]bool, len(records))...)
@@ -112,7 +109,7 @@ func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers
 		key = nil
 	}
 	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: b.pinned, Key: key, Value: value, Headers: headers,
+		Topic: topic, Partition: r.Partition, Pinned: true, Key: key, Value: value, Headers: headers,
 	})
 	b.madeBy = append(b.madeBy, i)
 }

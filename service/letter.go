@@ -11,6 +11,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
+	"github.com/millrace-ml/millrace/model"
 )
 
 // Letter is a dead letter, taken apart.
@@ -70,7 +71,7 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 		broker.Header{Key: lineage.DeadModel, Value: b.s.model},
 		broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
 		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
-	var panicked *PanicError
+	var panicked *model.PanicError
 	if errors.As(o.err, &panicked) {
 		headers = append(headers, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
 	}
@@ -96,7 +97,7 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 // and gets no second one. Settle is called again, with less, when it refuses a
 // record ([broker.TooLargeError]); Retry returns its last error.
 func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(results []broker.Record) error) (Observation, error) {
-	if err := s.place(ctx); err != nil {
+	if err := s.fits(ctx); err != nil {
 		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
 	}
 	batch := newBatch(s)

@@ -12,14 +12,6 @@ import (
 	"github.com/millrace-ml/millrace/model"
 )
 
-// PanicError is a panic of a model.
-type PanicError struct {
-	Value any
-	Stack []byte
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("the model panicked: %v", e.Value) }
-
 // outcome is what became of an item.
 type outcome struct {
 	values   [][]byte
@@ -155,7 +147,7 @@ func (p *predictor) call(ctx context.Context, items []model.Item) (answers []mod
 	defer cancel()
 	defer func() {
 		if v := recover(); v != nil {
-			answers, err = nil, &PanicError{v, debug.Stack()}
+			answers, err = nil, &model.PanicError{Value: v, Stack: debug.Stack()}
 		} else if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,8 +38,8 @@ type Config struct {
 	Name  string // its name, the last segment of its records' ids
 	Group string // its consumer group
 	From  []string
-	To    string
-	Dead  string // topic of its dead letters
+	To    string // results stay in the partition of their input: it has as many as From
+	Dead  string // topic of its dead letters, with as many partitions too
 	Model model.Model
 
 	Batch broker.Want     // its records, bytes and wait
@@ -86,9 +85,6 @@ type Service struct {
 	b     *broker.Broker
 	model []byte // its name, as results carry it
 	load  load
-
-	mu     sync.Mutex
-	pinned bool // results go to the partition of their input: set by check
 }
 
 // New makes a service. Its topics must exist when it runs, or retries a letter.
@@ -146,7 +142,7 @@ func (c *Config) check(b *broker.Broker) error {
 // a clean drain, and an error when the broker is closed or when trying again
 // cannot help: a topic is missing, or the broker refuses.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.place(ctx); err != nil {
+	if err := s.fits(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -162,29 +158,23 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// place finds out where results go: to the partition of their input, where a join
-// finds them whatever the key, if there are as many partitions; otherwise where
-// the key says.
-func (s *Service) place(ctx context.Context) error {
+// fits checks that what is made of a record can stand in the record's partition,
+// where a join finds it whatever the key.
+func (s *Service) fits(ctx context.Context) error {
 	in, err := s.b.Partitions(ctx, s.c.From[0])
 	if err != nil {
 		return err
 	}
-	out, err := s.b.Partitions(ctx, s.c.To)
-	if err != nil {
-		return err
+	for topic, what := range map[string]string{s.c.To: "results", s.c.Dead: "dead letters"} {
+		n, err := s.b.Partitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if n < in {
+			return fmt.Errorf("topic %s has %d partitions and %s has %d: %s stay in the partition of their record, give %s as many",
+				topic, n, s.c.From[0], in, what, topic)
+		}
 	}
-	dead, err := s.b.Partitions(ctx, s.c.Dead)
-	if err != nil {
-		return err
-	}
-	if dead < in {
-		return fmt.Errorf("topic %s has %d partitions and %s has %d: dead letters stay in the partition of their record, give %s as many",
-			s.c.Dead, dead, s.c.From[0], in, s.c.Dead)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pinned = in == out
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -17,7 +16,7 @@ import (
 	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/kinds"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -82,12 +81,12 @@ func (m move) end(place int, p *pipeline.Pipeline) string {
 
 func (m move) load(place int) *pipeline.Pipeline {
 	m.Helper()
-	p, problems, err := pipeline.CheckFile(filepath.Join(m.dir, m.files[place]), pipeline.Known{Builtins: builtin.Names()})
+	p, problems, err := pipeline.CheckFile(filepath.Join(m.dir, m.files[place]), pipeline.WithKinds(kinds.All(nil)...))
 	if err != nil || problems.Errors() > 0 {
 		m.Fatal(err, problems)
 	}
 	for name, s := range p.Services {
-		s.Batch.Max = 8 // so that there is a middle
+		s.Batch.Auto, s.Batch.Max = false, 8 // so that there is a middle
 		p.Services[name] = s
 	}
 	return p
@@ -95,7 +94,7 @@ func (m move) load(place int) *pipeline.Pipeline {
 
 func (m move) open(place int) *broker.Broker {
 	m.Helper()
-	b, err := brokers.Open(m.Context(), m.load(place).Broker, brokers.Options{DataDir: m.data(place), Logger: slog.New(slog.DiscardHandler)})
+	b, err := brokers.Open(m.Context(), m.load(place).BrokerURL(), brokers.Options{DataDir: m.data(place), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		m.Fatal(err)
 	}

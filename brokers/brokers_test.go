@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package brokers
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDurabilityIsAParameterOfTheEmbeddedBroker(t *testing.T) {
+	for _, url := range []string{"", "embedded", "embedded?durability=fsync", "embedded?durability=os"} {
+		dir := t.TempDir()
+		b, err := Open(url, dir, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		// The broker marks a directory whose log is not synced.
+		marks, err := filepath.Glob(filepath.Join(dir, "UNSYNCED"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unsynced := strings.HasSuffix(url, "=os"); unsynced != (len(marks) > 0) {
+			entries, _ := os.ReadDir(dir)
+			t.Errorf("%s: unsynced is %v, the directory has %v", url, len(marks) > 0, entries)
+		}
+		if !Embedded(url) {
+			t.Errorf("%s is not embedded", url)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for url, want := range map[string]string{
+		"embedded?durability=fast": `broker embedded?durability=fast: durability "fast": write fsync or os`,
+		"embedded?fsync=no":        "broker embedded?fsync=no: there is no parameter fsync; the embedded broker has durability=fsync or os",
+		"rabbit://host":            "broker rabbit: write embedded, kafka://host:9092 or redis://host:6379",
+	} {
+		if _, err := Open(url, t.TempDir(), slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", url, err, want)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Errors are the errors of single items of a batch, by their index in what the
+// function was given. A function of [JSON] returns it to answer the others.
+type Errors map[int]error
+
+// Error names the items, in their order.
+func (e Errors) Error() string {
+	var parts []string
+	for _, i := range slices.Sorted(maps.Keys(e)) {
+		parts = append(parts, fmt.Sprintf("item %d: %v", i, e[i]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// ErrSkip answers an item with nothing, as [None] does, when a function of
+// [JSON] or [Each] gives it as the item's error.
+var ErrSkip = errors.New("skip this item")
+
+// JSON makes a model of a function from a batch of values to as many answers.
+// Items are read into In and answers are written as encoding/json does. An item
+// that cannot be read as In is [Invalid] and the function does not see it; what
+// it sees is never empty.
+//
+// The name identifies the model in its results, best with a version:
+// "urgency@1"; a name without one is fine for a model that never changes. The
+// function may be called by several goroutines at once. The context ends when
+// the service's timeout has passed or the service stops. When the function
+// returns an [Errors], its items have those errors ([Invalid] ones are not tried
+// again, [ErrSkip] skips) and the other items their answers; any other error
+// fails the call as a whole, and the service tries again.
+//
+// A name or function that is missing is an error of [Check], and so of
+// millrace.New.
+func JSON[In, Out any](name string, predict func(context.Context, []In) ([]Out, error)) Model {
+	if err := checkTyped("model.JSON", name, predict == nil); err != nil {
+		return broken{name, err}
+	}
+	return &typed[In, Out]{name, predict}
+}
+
+func checkTyped(maker, name string, isNil bool) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s: the model's name is empty; give it one with a version, such as urgency@1", maker)
+	case isNil:
+		return fmt.Errorf("%s %s: the function is nil", maker, name)
+	}
+	return nil
+}
+
+type typed[In, Out any] struct {
+	name    string
+	predict func(context.Context, []In) ([]Out, error)
+}
+
+func (m *typed[In, Out]) Name() string { return m.name }
+
+func (m *typed[In, Out]) Predict(ctx context.Context, items []Item) ([]Answer, error) {
+	answers := make([]Answer, len(items))
+	values := make([]In, 0, len(items))
+	places := make([]int, 0, len(items)) // of the values among the items
+	for i := range items {
+		var v In
+		if err := decode(items[i].Value, &v); err != nil {
+			answers[i] = Fail(Invalid(err))
+			continue
+		}
+		values, places = append(values, v), append(places, i)
+	}
+	if len(values) == 0 {
+		return answers, nil
+	}
+	outs, err := m.predict(ctx, values)
+	var failed Errors
+	if err != nil && !errors.As(err, &failed) {
+		return nil, err
+	}
+	answered := len(values)
+	for n, err := range failed {
+		if n < 0 || n >= len(values) {
+			return nil, fmt.Errorf("the model gave an error for item %d of %d, counted from 0: %w", n, len(values), err)
+		}
+		if err != nil {
+			answered--
+		}
+	}
+	if len(outs) != len(values) && (len(outs) != 0 || answered > 0) {
+		return nil, fmt.Errorf("the model gave %d answers to %d items", len(outs), len(values))
+	}
+	for n, i := range places {
+		if err := failed[n]; err != nil {
+			answers[i] = failure(err)
+			continue
+		}
+		answers[i] = encode(outs[n])
+	}
+	return answers, nil
+}
+
+// failure is the answer to an item that has an error.
+func failure(err error) Answer {
+	if errors.Is(err, ErrSkip) {
+		return None()
+	}
+	return Fail(err)
+}
+
+func encode(v any) Answer {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return Fail(fmt.Errorf("write the answer as JSON: %w", err))
+	}
+	return One(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// DefaultConcurrency is how many items a model of [Each] predicts on at once
+// unless [Concurrency] says otherwise.
+const DefaultConcurrency = 8
+
+// EachOption is a setting of [Each].
+type EachOption func(*eachOptions)
+
+type eachOptions struct{ concurrency int }
+
+// Concurrency is how many items of one call are predicted on at once, at least
+// 1. The service's own concurrency multiplies it.
+func Concurrency(n int) EachOption { return func(o *eachOptions) { o.concurrency = n } }
+
+// Each makes a model of a function that answers one value at a time, several at
+// once. Names, values and errors are as in [JSON]; an error is the item's own.
+// A panic is too, a [PanicError]. When the context ends, items that have not
+// begun are left, and the call fails with the context's error.
+func Each[In, Out any](name string, predict func(context.Context, In) (Out, error), options ...EachOption) Model {
+	o := eachOptions{concurrency: DefaultConcurrency}
+	for _, option := range options {
+		option(&o)
+	}
+	err := checkTyped("model.Each", name, predict == nil)
+	if err == nil && o.concurrency < 1 {
+		err = fmt.Errorf("model.Each %s: the concurrency must be at least 1, not %d", name, o.concurrency)
+	}
+	if err != nil {
+		return broken{name, err}
+	}
+	return &typed[In, Out]{name, func(ctx context.Context, values []In) ([]Out, error) {
+		return each(ctx, values, predict, o.concurrency)
+	}}
+}
+
+func each[In, Out any](ctx context.Context, values []In, predict func(context.Context, In) (Out, error), concurrency int) ([]Out, error) {
+	outs, errs := make([]Out, len(values)), make([]error, len(values))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(concurrency, len(values)) {
+		workers.Go(func() {
+			for i := range next {
+				outs[i], errs[i] = contained(ctx, values[i], predict)
+			}
+		})
+	}
+	for i := 0; i < len(values) && ctx.Err() == nil; i++ {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	failed := Errors{}
+	for i, err := range errs {
+		if err != nil {
+			failed[i] = err
+		}
+	}
+	if len(failed) > 0 {
+		return outs, failed
+	}
+	return outs, nil
+}
+
+// PanicError is a panic of a model.
+type PanicError struct {
+	Value any // what it panicked with
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("the model panicked: %v", e.Value) }
+
+// contained calls the function and makes an error of its panic, which would
+// end the process: nobody else can recover it in a goroutine of ours.
+func contained[In, Out any](ctx context.Context, v In, predict func(context.Context, In) (Out, error)) (out Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{p, debug.Stack()}
+		}
+	}()
+	return predict(ctx, v)
+}
