@@ -67,17 +67,17 @@ func (b *Batch) touch(partition int32) {
 // settled stays so: a further Settle does nothing.
 func (b *Batch) Settle(ctx context.Context, results ...Record) error {
 	c := b.c
-	ctx, leave, err := c.enter(ctx)
+	call, err := c.enter(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	routed, err := c.b.route(ctx, results)
+	defer call.leave()
+	routed, err := c.b.route(call, results)
 	if err == nil {
-		err = c.settle(ctx, b, results, routed)
+		err = c.settle(call, b, results, routed)
 	}
 	if err != nil {
-		return fmt.Errorf("settle %s: %w", c.group, c.cause(ctx, err))
+		return fmt.Errorf("settle %s: %w", c.group, call.failed(err))
 	}
 	return nil
 }
@@ -89,17 +89,17 @@ func (b *Batch) Settle(ctx context.Context, results ...Record) error {
 // safe with it. No batch may be in a Settle of its own. Errors are as in
 // [Batch.Settle]; after [ErrFenced] every Settle is fenced until the next Poll.
 func (c *Consumer) Settle(ctx context.Context, results ...Record) error {
-	ctx, leave, err := c.enter(ctx)
+	call, err := c.enter(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	routed, err := c.b.route(ctx, results)
+	defer call.leave()
+	routed, err := c.b.route(call, results)
 	if err == nil {
-		err = c.settleAll(ctx, results, routed)
+		err = c.settleAll(call, results, routed)
 	}
 	if err != nil {
-		return fmt.Errorf("settle %s: %w", c.group, c.cause(ctx, err))
+		return fmt.Errorf("settle %s: %w", c.group, call.failed(err))
 	}
 	return nil
 }

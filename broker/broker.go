@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Broker keeps topics, each an append-only log in partitions, and the positions
@@ -63,17 +62,17 @@ func (b *Broker) Options() Options { return b.o }
 // over. Names must satisfy [ValidName]. When it returns nil every topic can be
 // published to and joined.
 func (b *Broker) CreateTopics(ctx context.Context, topics ...Topic) error {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer call.leave()
 	list, err := planTopics(topics)
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if err := b.d.CreateTopics(ctx, list); err != nil {
-		return fmt.Errorf("create topics: %w", b.cause(ctx, err))
+	if err := b.d.CreateTopics(call, list); err != nil {
+		return fmt.Errorf("create topics: %w", call.failed(err))
 	}
 	return nil
 }
@@ -110,14 +109,14 @@ func planTopics(topics []Topic) ([]Topic, error) {
 
 // Topics describes every topic, sorted by name.
 func (b *Broker) Topics(ctx context.Context) ([]TopicInfo, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	infos, err := b.d.Topics(ctx)
+	defer call.leave()
+	infos, err := b.d.Topics(call)
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", b.cause(ctx, err))
+		return nil, fmt.Errorf("list topics: %w", call.failed(err))
 	}
 	slices.SortFunc(infos, func(x, y TopicInfo) int { return strings.Compare(x.Name, y.Name) })
 	return infos, nil
@@ -130,21 +129,21 @@ func (b *Broker) Topics(ctx context.Context) ([]TopicInfo, error) {
 // does not exist. On any other error some of the records may have been appended,
 // but for each partition only a prefix of those meant for it.
 func (b *Broker) Publish(ctx context.Context, records ...Record) ([]Place, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	partitions, err := b.route(ctx, records)
+	defer call.leave()
+	partitions, err := b.route(call, records)
 	if err != nil {
-		return nil, fmt.Errorf("publish: %w", b.cause(ctx, err))
+		return nil, fmt.Errorf("publish: %w", call.failed(err))
 	}
 	if len(records) == 0 {
 		return nil, nil
 	}
-	offsets, err := b.d.Append(ctx, records, partitions)
+	offsets, err := b.d.Append(call, records, partitions)
 	if err != nil {
-		return nil, fmt.Errorf("publish: %w", b.cause(ctx, err))
+		return nil, fmt.Errorf("publish: %w", call.failed(err))
 	}
 	places := make([]Place, len(records))
 	for i := range records {
@@ -161,11 +160,11 @@ func (b *Broker) Publish(ctx context.Context, records ...Record) ([]Place, error
 // ([ErrTopicConflict]). Partitions without a member do not exist for longer than
 // a rebalance.
 func (b *Broker) Join(ctx context.Context, group string, start Position, topics ...string) (*Consumer, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer call.leave()
 	if err := ValidName(group); err != nil {
 		return nil, fmt.Errorf("join group: %w", err)
 	}
@@ -176,12 +175,12 @@ func (b *Broker) Join(ctx context.Context, group string, start Position, topics 
 		start = Start()
 	}
 	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
-	if err := b.joinable(ctx, topics); err != nil {
-		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
+	if err := b.joinable(call, topics); err != nil {
+		return nil, fmt.Errorf("join group %s: %w", group, call.failed(err))
 	}
-	m, err := b.d.Join(ctx, group, start, topics)
+	m, err := b.d.Join(call, group, start, topics)
 	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", group, b.cause(ctx, err))
+		return nil, fmt.Errorf("join group %s: %w", group, call.failed(err))
 	}
 	return newConsumer(b, group, topics, m), nil
 }
@@ -209,14 +208,14 @@ func (b *Broker) joinable(ctx context.Context, topics []string) error {
 
 // Partitions is how many partitions the topic has, or [ErrUnknownTopic].
 func (b *Broker) Partitions(ctx context.Context, topic string) (int, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer leave()
-	n, err := b.partitions(ctx, topic)
+	defer call.leave()
+	n, err := b.partitions(call, topic)
 	if err != nil {
-		return 0, b.cause(ctx, err)
+		return 0, call.failed(err)
 	}
 	return n, nil
 }
@@ -235,14 +234,14 @@ func (b *Broker) partitions(ctx context.Context, topic string) (int, error) {
 // offset order. An unset from is the start. Both ends are found out when Read is
 // called: an unset to is where the topic ends then; only [Forever] waits for more.
 func (b *Broker) Read(ctx context.Context, topic string, partition int32, from, to Position) (*Reader, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	n, err := b.partitions(ctx, topic)
+	defer call.leave()
+	n, err := b.partitions(call, topic)
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", b.cause(ctx, err))
+		return nil, fmt.Errorf("read: %w", call.failed(err))
 	}
 	partitions := []int32{partition}
 	switch {
@@ -262,9 +261,9 @@ func (b *Broker) Read(ctx context.Context, topic string, partition int32, from, 
 	if to.IsZero() {
 		to = End()
 	}
-	c, err := b.d.Read(ctx, topic, partitions, from, to)
+	c, err := b.d.Read(call, topic, partitions, from, to)
 	if err != nil {
-		return nil, fmt.Errorf("read topic %s from %v to %v: %w", topic, from, to, b.cause(ctx, err))
+		return nil, fmt.Errorf("read topic %s from %v to %v: %w", topic, from, to, call.failed(err))
 	}
 	return newReader(b, topic, c), nil
 }
@@ -274,13 +273,13 @@ func (b *Broker) Read(ctx context.Context, topic string, partition int32, from, 
 // partitions, to one in each; an unset one leaves its partition alone. All move or
 // none. It is refused with [ErrGroupActive] while the group has members.
 func (b *Broker) Seek(ctx context.Context, group, topic string, to ...Position) error {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	if err := b.seek(ctx, group, topic, to); err != nil {
-		return fmt.Errorf("seek group %s in topic %s: %w", group, topic, b.cause(ctx, err))
+	defer call.leave()
+	if err := b.seek(call, group, topic, to); err != nil {
+		return fmt.Errorf("seek group %s in topic %s: %w", group, topic, call.failed(err))
 	}
 	return nil
 }
@@ -302,14 +301,14 @@ func (b *Broker) seek(ctx context.Context, group, topic string, to []Position) e
 
 // Groups names the consumer groups that have positions or members, sorted.
 func (b *Broker) Groups(ctx context.Context) ([]string, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	names, err := b.d.Groups(ctx)
+	defer call.leave()
+	names, err := b.d.Groups(call)
 	if err != nil {
-		return nil, fmt.Errorf("list groups: %w", b.cause(ctx, err))
+		return nil, fmt.Errorf("list groups: %w", call.failed(err))
 	}
 	slices.Sort(names)
 	return names, nil
@@ -319,14 +318,14 @@ func (b *Broker) Groups(ctx context.Context) ([]string, error) {
 // by topic and partition. It is 0 exactly when nothing is left to take. A group
 // that does not exist has none.
 func (b *Broker) Lag(ctx context.Context, group string) ([]Lag, error) {
-	ctx, leave, err := b.enter(ctx)
+	call, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	lags, err := b.d.Lag(ctx, group)
+	defer call.leave()
+	lags, err := b.d.Lag(call, group)
 	if err != nil {
-		return nil, fmt.Errorf("lag of group %s: %w", group, b.cause(ctx, err))
+		return nil, fmt.Errorf("lag of group %s: %w", group, call.failed(err))
 	}
 	slices.SortFunc(lags, func(x, y Lag) int {
 		if c := strings.Compare(x.Topic, y.Topic); c != 0 {
@@ -344,98 +343,4 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	return b.d.Close()
-}
-
-// life counts the calls of something that can be closed, and ends them then. What
-// belongs to a Broker has a life within the Broker's: its calls are the Broker's
-// too.
-type life struct {
-	parent *life
-	ctx    context.Context // ends with ErrClosed
-	kill   context.CancelCauseFunc
-
-	mu     sync.Mutex // for closed, and for beginning a call before it is set
-	closed bool
-	calls  sync.WaitGroup
-}
-
-func newLife(parent *life) *life {
-	outer := context.Background()
-	if parent != nil {
-		outer = parent.ctx
-	}
-	ctx, kill := context.WithCancelCause(outer)
-	return &life{parent: parent, ctx: ctx, kill: kill}
-}
-
-// enter begins a call: the context ends with the caller's and with the life.
-func (l *life) enter(caller context.Context) (ctx context.Context, leave func(), err error) {
-	if err := l.begin(); err != nil {
-		return nil, nil, err
-	}
-	if err := caller.Err(); err != nil {
-		l.done()
-		return nil, nil, err
-	}
-	ctx, release := l.bind(caller)
-	return ctx, func() {
-		release()
-		l.done()
-	}, nil
-}
-
-// bind is a context that ends with the caller's and with the life.
-func (l *life) bind(caller context.Context) (ctx context.Context, release func()) {
-	ctx, cancel := context.WithCancelCause(caller)
-	stop := context.AfterFunc(l.ctx, func() { cancel(ErrClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-	}
-}
-
-// begin counts a call, unless there are to be no more.
-func (l *life) begin() error {
-	if l.parent != nil {
-		if err := l.parent.begin(); err != nil {
-			return err
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		if l.parent != nil {
-			l.parent.done()
-		}
-		return ErrClosed
-	}
-	l.calls.Add(1)
-	return nil
-}
-
-func (l *life) done() {
-	l.calls.Done()
-	if l.parent != nil {
-		l.parent.done()
-	}
-}
-
-// cause says why a call failed: that its context has ended is a consequence when
-// that was by closing.
-func (l *life) cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrClosed) {
-		return ErrClosed
-	}
-	return err
-}
-
-// end ends the calls and waits for them. It reports whether it was the first.
-func (l *life) end() bool {
-	l.mu.Lock()
-	first := !l.closed
-	l.closed = true
-	l.mu.Unlock()
-	l.kill(ErrClosed)
-	l.calls.Wait()
-	return first
 }

@@ -55,15 +55,15 @@ type Consumer struct {
 
 	mu         sync.Mutex
 	assignment Assignment
-	open       []*Batch           // in the order of the polls
-	rewind     map[int32]bool     // partitions to poll again from where the group stands, when nothing of them is open
-	polling    context.CancelFunc // ends the driver's Poll; nil while there is none
-	fenced     bool               // Consumer.Settle is, until the next Poll
-	settling   bool               // somebody has the lead: settles, is about to, or keeps others from it
-	idle       sync.Cond          // for settling: nobody has the lead any more
-	rewinding  bool               // the lead is not to be passed on: who goes back waits for it
-	all        *Batch             // a Consumer.Settle that waits for its turn; nil for none
-	doubt      *settle            // what failed without it being known whether it took place; nil for none
+	open       []*Batch       // in the order of the polls
+	rewind     map[int32]bool // partitions to poll again from where the group stands, when nothing of them is open
+	polling    *call          // of the driver's Poll, to end it; nil while there is none
+	fenced     bool           // Consumer.Settle is, until the next Poll
+	settling   bool           // somebody has the lead: settles, is about to, or keeps others from it
+	idle       sync.Cond      // for settling: nobody has the lead any more
+	rewinding  bool           // the lead is not to be passed on: who goes back waits for it
+	all        *Batch         // a Consumer.Settle that waits for its turn; nil for none
+	doubt      *settle        // what failed without it being known whether it took place; nil for none
 }
 
 func newConsumer(b *Broker, group string, topics []string, m Member) *Consumer {
@@ -87,11 +87,11 @@ var errInterrupted = errors.New("batches were forgotten")
 // not polled any more; it is handed over by the Poll that finds its batches
 // settled.
 func (c *Consumer) Poll(ctx context.Context, w Want) (*Batch, error) {
-	ctx, leave, err := c.enter(ctx)
+	call, err := c.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer call.leave()
 	if w.Records <= 0 {
 		w.Records = wantRecords
 	}
@@ -99,9 +99,9 @@ func (c *Consumer) Poll(ctx context.Context, w Want) (*Batch, error) {
 		w.Bytes = wantBytes
 	}
 	for {
-		batch, err := c.poll(ctx, w)
+		batch, err := c.poll(call, w)
 		if err != nil && !errors.Is(err, errInterrupted) {
-			return nil, fmt.Errorf("poll %s: %w", c.group, c.cause(ctx, err))
+			return nil, fmt.Errorf("poll %s: %w", c.group, call.failed(err))
 		}
 		if batch != nil {
 			return batch, nil
@@ -111,8 +111,8 @@ func (c *Consumer) Poll(ctx context.Context, w Want) (*Batch, error) {
 
 // poll polls once, unless it is interrupted.
 func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
-	polling, interrupt := context.WithCancelCause(ctx)
-	defer interrupt(nil)
+	polling := &call{caller: ctx, life: c.life}
+	defer polling.release()
 	c.mu.Lock()
 	if err := ctx.Err(); err != nil {
 		c.mu.Unlock()
@@ -124,7 +124,7 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 		return nil, err
 	}
 	w.Pause = c.pause(w.Pause)
-	c.polling = func() { interrupt(errInterrupted) }
+	c.polling = polling
 	c.mu.Unlock()
 
 	polled, err := c.m.Poll(polling, w)
@@ -134,7 +134,7 @@ func (c *Consumer) poll(ctx context.Context, w Want) (*Batch, error) {
 	c.polling = nil
 	c.adopt(c.m.Assignment())
 	if err != nil {
-		if context.Cause(polling) == errInterrupted { //nolint:errorlint // it is this very error
+		if polling.reason() == errInterrupted { //nolint:errorlint // it is this very error
 			return nil, errInterrupted
 		}
 		return nil, err
@@ -307,13 +307,13 @@ func (c *Consumer) Close(ctx context.Context) error {
 		return err // the broker's Close has ended it
 	}
 	defer c.parent.done()
-	ctx, release := c.parent.bind(ctx)
-	defer release()
+	call := &call{caller: ctx, life: c.parent}
+	defer call.release()
 	c.mu.Lock()
 	c.forgetAll()
 	c.mu.Unlock()
-	if err := c.m.Close(ctx); err != nil {
-		return fmt.Errorf("leave group %s: %w", c.group, c.cause(ctx, err))
+	if err := c.m.Close(call); err != nil {
+		return fmt.Errorf("leave group %s: %w", c.group, call.failed(err))
 	}
 	return nil
 }

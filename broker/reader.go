@@ -27,17 +27,17 @@ func newReader(b *Broker, topic string, c Cursor) *Reader {
 // Next returns at least one and at most max records (0: as many as are at hand,
 // up to 1024). At the end it returns io.EOF. Their bytes may be kept.
 func (r *Reader) Next(ctx context.Context, max int) ([]Record, error) {
-	ctx, leave, err := r.enter(ctx)
+	call, err := r.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer call.leave()
 	if max <= 0 || max > readMost {
 		max = readMost
 	}
-	records, err := r.c.Next(ctx, max)
+	records, err := r.c.Next(call, max)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read topic %s: %w", r.topic, r.cause(ctx, err))
+		return nil, fmt.Errorf("read topic %s: %w", r.topic, call.failed(err))
 	}
 	return records, err
 }

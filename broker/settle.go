@@ -49,6 +49,12 @@ func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, route
 	for {
 		if lead {
 			c.lead(ctx, b)
+			lead = false
+			select { // the most common end, without asking ctx for its channel
+			case <-b.ended:
+				return c.giveUp(ctx, b)
+			default:
+			}
 		}
 		select {
 		case <-b.ended:
@@ -362,7 +368,7 @@ func (b *Batch) end(err error) {
 	b.results, b.routed = nil, nil
 	close(b.ended)
 	if b.c.polling != nil && slices.ContainsFunc(b.partitions, func(p int32) bool { return b.c.rewind[p] }) {
-		b.c.polling()
+		b.c.polling.interrupt(errInterrupted)
 	}
 }
 
