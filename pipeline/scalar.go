@@ -68,7 +68,7 @@ func (d *decoder) decodeBool(at string, n ast.Node, v reflect.Value) {
 	}
 	b, isBool := typed(s.text).(bool)
 	if _, isText := n.(*ast.StringNode); !isBool || isText && !s.variable {
-		d.wrongKind(at, n, "true or false", "write it without quotes")
+		d.wrongKind(at, n, "true or false", "write true or false, without quotes")
 		return
 	}
 	v.SetBool(b)

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace-ml/millrace/model/kinds"
+	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/gomodel"
 	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/pipeline/report"
 )
@@ -18,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func known() []pipeline.Option {
-	return []pipeline.Option{pipeline.WithKinds(kinds.All(nil)...), pipeline.WithModels("urgency")}
+	return []pipeline.Option{pipeline.WithKinds(builtin.Kind(), gomodel.Kind(nil)), pipeline.WithModels("urgency")}
 }
 
 // password is what ${PASSWORD} and ${SECRET_WORD} stand for in tests. Nothing
