@@ -20,7 +20,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/model"
-	"github.com/millrace-ml/millrace/model/builtin"
 	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/service"
 )
@@ -35,7 +34,10 @@ type Config struct {
 	Grace      time.Duration // for running batches at the end; 0 means 10 s
 	Stall      time.Duration // lag without progress for so long is unhealthy; 0 means 1 min
 
-	// Model, if set, makes the models instead of the built-in table (for measuring).
+	// Models are those that the program brings: {go: NAME} in the pipeline.
+	Models Models
+
+	// Model, if set, makes the models instead of their kinds (for measuring).
 	Model func(service string, m pipeline.Model) (model.Model, error)
 
 	Registry prometheus.Registerer // nil: no metrics
@@ -53,12 +55,6 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Model == nil {
-		dir := c.Pipeline.Dir
-		c.Model = func(_ string, m pipeline.Model) (model.Model, error) {
-			return builtin.New(m.Builtin, m.Options, dir)
-		}
-	}
 }
 
 // App is a pipeline ready to run, once.
@@ -74,6 +70,7 @@ type App struct {
 type unit struct {
 	Status
 	group string
+	model model.Model                 // nil of a gather
 	run   func(context.Context) error // joins the group, serves and leaves it; may be called again
 	gate  gate
 
@@ -87,13 +84,16 @@ func GroupOf(pipeline, name string) string { return pipeline + "." + name }
 // New loads the models and creates the topics.
 func New(ctx context.Context, c Config) (*App, error) {
 	c.setDefaults()
+	if err := c.resolve(); err != nil {
+		return nil, err
+	}
 	a := &App{c: c, metrics: newMetrics(), started: make(chan struct{}), retrier: newRetrier(c)}
 	if err := a.checkOnly(); err != nil {
 		return nil, err
 	}
 	for _, name := range c.Pipeline.Order() {
 		if a.wanted(name) {
-			if err := a.addService(name); err != nil {
+			if err := a.addService(ctx, name); err != nil {
 				return nil, err
 			}
 		}
@@ -130,12 +130,12 @@ func (a *App) checkOnly() error {
 	return nil
 }
 
-func (a *App) addService(name string) error {
-	config, err := a.c.service(name)
+func (a *App) addService(ctx context.Context, name string) error {
+	config, err := a.c.service(ctx, name)
 	if err != nil {
 		return err
 	}
-	u := &unit{group: config.Group, Status: Status{Name: name, From: config.From, To: config.To, Model: config.Model.Name()}}
+	u := &unit{group: config.Group, model: config.Model, Status: Status{Name: name, From: config.From, To: config.To, Model: config.Model.Name()}}
 	a.retrier.loaded[name] = service.New(a.c.Broker, config)
 	config.Observe = func(o service.Observation) {
 		u.service(o)
@@ -147,33 +147,32 @@ func (a *App) addService(name string) error {
 }
 
 // service loads the model of a service and describes it.
-func (c *Config) service(name string) (service.Config, error) {
+func (c *Config) service(ctx context.Context, name string) (service.Config, error) {
 	p, s := c.Pipeline, c.Pipeline.Services[name]
-	m, err := c.Model(name, s.Model)
+	m, err := c.model(ctx, name)
 	if err != nil {
-		return service.Config{}, fmt.Errorf("service %s: %w", name, err)
+		return service.Config{}, err
 	}
 	start, err := pipeline.StartPosition(s.Start, time.Now())
 	if err != nil {
 		return service.Config{}, fmt.Errorf("service %s: %w", name, err)
 	}
 	return service.Config{
-		Name:        name,
-		Group:       GroupOf(p.Name, name),
-		From:        s.From,
-		To:          s.To,
-		Dead:        pipeline.DeadTopic(name),
-		Model:       m,
-		Repartition: c.partitions(s.To) != c.partitions(s.From[0]),
-		Batch:       broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.MaxBytes), Wait: s.Batch.Wait.Std()},
-		Consumers:   s.Consumers,
-		Start:       start,
-		Attempts:    s.Retry.Attempts,
-		Backoff:     s.Retry.Backoff.Std(),
-		Timeout:     s.Timeout.Std(),
-		Grace:       c.Grace,
-		Logger:      c.Logger,
-		Tracer:      c.Tracer,
+		Name:      name,
+		Group:     GroupOf(p.Name, name),
+		From:      s.From,
+		To:        s.To,
+		Dead:      pipeline.DeadTopic(name),
+		Model:     m,
+		Batch:     broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.Bytes), Wait: s.Batch.Wait.Std()},
+		Consumers: min(s.Concurrency, c.partitions(s.From[0])), // more would be idle
+		Start:     start,
+		Attempts:  s.Retry.Attempts,
+		Backoff:   s.Retry.Backoff.Std(),
+		Timeout:   s.Timeout.Std(),
+		Grace:     c.Grace,
+		Logger:    c.Logger,
+		Tracer:    c.Tracer,
 	}, nil
 }
 

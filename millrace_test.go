@@ -26,7 +26,7 @@ topics:
 services:
   tagger:     {from: tickets, to: tags,    model: {builtin: identity}}
   sentiment:  {from: tickets, to: moods,   model: {builtin: identity}}
-  classifier: {from: tags,    to: classes, model: {builtin: identity}, consumers: 2}
+  classifier: {from: tags,    to: classes, model: {builtin: identity}, concurrency: 2}
 gather:
   desk: {of: tickets, from: [moods, classes], to: desk, deadline: 1m}
 `

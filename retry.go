@@ -19,7 +19,7 @@ func (a *App) Retry(ctx context.Context, name string, letters []service.Letter, 
 }
 
 // Retrier is App.Retry for a process that runs nothing of the pipeline. Of the
-// configuration it uses Pipeline, Broker, Model and Logger.
+// configuration it uses Pipeline, Broker, Models, Model and Logger.
 func Retrier(c Config) deadletter.Retry {
 	c.setDefaults()
 	return newRetrier(c).retry
@@ -36,14 +36,14 @@ type retrier struct {
 func newRetrier(c Config) *retrier { return &retrier{c: c, loaded: map[string]*service.Service{}} }
 
 func (r *retrier) retry(ctx context.Context, name string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
-	s, err := r.service(name)
+	s, err := r.service(ctx, name)
 	if err != nil {
 		return service.Observation{}, err
 	}
 	return s.Retry(ctx, letters, settle)
 }
 
-func (r *retrier) service(name string) (*service.Service, error) {
+func (r *retrier) service(ctx context.Context, name string) (*service.Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.loaded[name]; s != nil {
@@ -52,7 +52,10 @@ func (r *retrier) service(name string) (*service.Service, error) {
 	if _, is := r.c.Pipeline.Services[name]; !is {
 		return nil, fmt.Errorf("the pipeline has no service %s any more: its letters can be dropped, not tried again", name)
 	}
-	config, err := r.c.service(name)
+	if err := r.c.resolve(); err != nil {
+		return nil, err
+	}
+	config, err := r.c.service(ctx, name)
 	if err != nil {
 		return nil, err
 	}

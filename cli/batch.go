@@ -63,11 +63,8 @@ same command is given again.`,
 }
 
 func (c *console) batch(ctx context.Context, file string, o batchOptions) (err error) {
-	p, err := c.load(file)
+	p, err := c.loadToRun(file, o.only)
 	if err != nil {
-		return err
-	}
-	if err := knownServices(p, o.only); err != nil {
 		return err
 	}
 	in, size, err := c.openInput(o.input)
@@ -86,7 +83,7 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
-	b, err := brokers.Open(p.Broker, dir, log)
+	b, err := brokers.Open(p.BrokerURL(), dir, log)
 	if err != nil {
 		return inUse(err)
 	}
@@ -95,7 +92,7 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 	show := c.batchProgress(size)
 	begun := time.Now()
 	done, err := batch.Run(ctx, batch.Config{
-		App:   millrace.Config{Pipeline: p, Broker: b, Only: o.only, Tracer: tracer, Logger: log},
+		App:   millrace.Config{Pipeline: p, Broker: b, Models: c.models, Only: o.only, Tracer: tracer, Logger: log},
 		Input: in, Name: o.input, Format: batch.Format(o.format.value), Key: o.key,
 		Topic: o.topic, Result: o.result,
 		Output: o.output, Stdout: c.out, Rejected: batch.RejectedPath(o.output),

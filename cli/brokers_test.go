@@ -82,8 +82,8 @@ func (b *onBroker) describe(field string) {
 broker: %q
 topics: {tickets: {partitions: 1}}
 services:
-  sentiment: {from: tickets, to: moods,   model: {builtin: sentiment, options: {field: %[2]s}}}
-  tagger:    {from: tickets, to: tags,    model: {builtin: tagger, options: {field: %[2]s}}}
+  sentiment: {from: tickets, to: moods,   model: {builtin: sentiment, field: %[2]s}}
+  tagger:    {from: tickets, to: tags,    model: {builtin: tagger, field: %[2]s}}
   keywords:  {from: tags,    to: keywords, model: {builtin: keywords}}
 gather:
   desk: {of: tickets, from: [moods, keywords], to: desk, deadline: 10m}

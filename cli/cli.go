@@ -25,6 +25,7 @@ import (
 
 	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/pipeline/report"
 )
 
 // Exit codes.
@@ -77,7 +78,7 @@ func (c *console) report(err error) int {
 	}
 	if problems, ok := errors.AsType[pipeline.Problems](err); ok {
 		code = exitUsage
-		_ = problems.Print(c.err, c.colour(c.err)) // nowhere to report that
+		_ = report.Write(c.err, problems, c.colour(c.err)) // nowhere to report that
 		err = summarize(problems)
 	}
 	fmt.Fprintf(c.err, "millrace: %s\n", oneLine(err))

@@ -179,8 +179,9 @@ func TestLintShowsLinesCaretsAndHints(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "desk.yaml", desk)
 	write(t, "bad.yaml", strings.NewReplacer("to: tags", "too: tags", "builtin: identity}}\ngather", "builtin: identiti}}\ngather").Replace(desk))
-	write(t, "model.yaml", strings.ReplaceAll(desk, "to: classes, model: {builtin: identity}", "to: classes, model: {builtin: nearest, options: {items: none.yaml}}"))
-	got := call(t, "", "lint", "desk.yaml", "bad.yaml", "model.yaml")
+	write(t, "model.yaml", strings.ReplaceAll(desk, "to: classes, model: {builtin: identity}", "to: classes, model: {builtin: nearest, items: none.yaml}"))
+	write(t, "go.yaml", strings.ReplaceAll(desk, "to: classes, model: {builtin: identity}", "to: classes, model: {go: urgency}"))
+	got := call(t, "", "lint", "desk.yaml", "bad.yaml", "model.yaml", "go.yaml")
 	if got.code != exitUsage {
 		t.Errorf("exit code %d", got.code)
 	}
@@ -194,6 +195,32 @@ func TestLintShowsLinesCaretsAndHints(t *testing.T) {
 	got = call(t, "", "lint", "--output", "json", "desk.yaml")
 	if got.code != exitOK || got.out != "[]\n" {
 		t.Errorf("exit code %d, %s", got.code, got.out)
+	}
+}
+
+func TestLintAcceptsAModelThatComesFromGoAndRunRefusesIt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "desk.yaml", strings.ReplaceAll(desk, "to: classes, model: {builtin: identity}", "to: classes, model: {go: urgency}"))
+	got := call(t, "", "lint", "desk.yaml")
+	if got.code != exitOK || !strings.Contains(got.out, "note: model urgency comes from Go: run the file with the program") ||
+		!strings.HasSuffix(got.out, "desk.yaml: no problems: 2 services, 1 gather\n") {
+		t.Errorf("lint: exit code %d, %s%s", got.code, got.out, got.err)
+	}
+	for _, args := range [][]string{{"run", "desk.yaml"}, {"batch", "desk.yaml"}, {"run", "desk.yaml", "--only", "classifier"}} {
+		got := call(t, "", args...)
+		const want = "millrace: service classifier: model urgency comes from Go, and this program does not bring it\n" +
+			"  run the file with the Go program that has \"urgency\" in its millrace.Models, or run other services here with --only\n"
+		if got.code != exitUsage || got.err != want || got.out != "" {
+			t.Errorf("%v: exit code %d\n%s%s\nwant %s", args, got.code, got.out, got.err, want)
+		}
+		if _, err := os.Stat("millrace-data"); err == nil {
+			t.Errorf("%v: a data directory was made", args)
+		}
+	}
+	for _, args := range [][]string{{"graph", "desk.yaml"}, {"batch", "desk.yaml", "--only", "tagger", "--result", "tags", "--output", "out.jsonl"}} {
+		if got := call(t, "", args...); got.code != exitOK || strings.Contains(got.err, "comes from Go") {
+			t.Errorf("%v: exit code %d, %s", args, got.code, got.err)
+		}
 	}
 }
 

@@ -156,7 +156,7 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 	var brokerURL string
 	var o gateway.Options
 	if p != nil {
-		brokerURL, o.Sources, o.Services = p.Broker, p.Sources(), p.Order()
+		brokerURL, o.Sources, o.Services = p.BrokerURL(), p.Sources(), p.Order()
 	}
 	o.Logger = log
 	b, err := brokers.Open(brokerURL, dataDir, log)
@@ -164,7 +164,7 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 		return nil, inUse(err)
 	}
 	if p != nil {
-		o.Retry = millrace.Retrier(millrace.Config{Pipeline: p, Broker: b, Logger: log})
+		o.Retry = millrace.Retrier(millrace.Config{Pipeline: p, Broker: b, Models: c.models, Logger: log})
 	}
 	if create && p != nil {
 		if err := b.CreateTopics(ctx, p.AllTopics()...); err != nil {

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/millrace-ml/millrace"
 )
 
 // console is what commands read from and print to, and how the global flags say
@@ -16,6 +18,8 @@ import (
 type console struct {
 	in       io.Reader
 	out, err io.Writer
+
+	models millrace.Models // that the program brings, for {go: NAME}
 
 	output    choice // table, json, or empty: the command's default
 	logLevel  choice // empty: the command's default

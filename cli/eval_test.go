@@ -27,8 +27,8 @@ const ownClasses = `name: test
 topics:
   tickets: {partitions: 2, retention: 7d}
 services:
-  tagger:     {from: tickets, to: tags,    model: {builtin: tagger, options: {field: message}}}
-  classifier: {from: tags,    to: classes, model: {builtin: classifier, options: {weights: own.bin}}}
+  tagger:     {from: tickets, to: tags,    model: {builtin: tagger, field: message}}
+  classifier: {from: tags,    to: classes, model: {builtin: classifier, weights: own.bin}}
 gather:
   desk: {of: tickets, from: [classes], to: desk, deadline: 1m}
 `

@@ -3,13 +3,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/gomodel"
 	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/pipeline/report"
 )
 
 func newLintCommand(c *console) *cobra.Command {
@@ -18,29 +19,30 @@ func newLintCommand(c *console) *cobra.Command {
 		Short: "Find what is wrong with pipeline files",
 		Long: `Lint reads pipeline files as run does, loads their models, and prints all that is
 wrong, each problem with its line and the likely fix. Nothing is run or written.
-The exit code is 2 if a file has errors; warnings alone leave it 0.`,
+Of a model that another program brings, {go: NAME}, it says so. The exit code is
+2 if a file has errors; warnings and notes alone leave it 0.`,
 		Example: `  millrace lint examples/support-desk/pipeline.yaml
   millrace lint --output json pipelines/*.yaml`,
 		Args: arguments(1, -1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return c.lint(args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return c.lint(cmd.Context(), args) },
 	}
 }
 
-func (c *console) lint(files []string) error {
+func (c *console) lint(ctx context.Context, files []string) error {
 	all := pipeline.Problems{} // not nil: JSON has a list
 	var sound []string
 	for _, file := range files {
-		p, problems, err := pipeline.CheckFile(file, pipeline.Known{Builtins: builtin.Names()})
+		p, problems, err := pipeline.CheckFile(file, c.kinds())
 		if err != nil {
 			return usage("", "%w", err)
 		}
 		if problems.Errors() == 0 {
-			problems = append(problems, loadModels(file, p)...)
+			problems = append(problems, c.loadModels(ctx, p)...)
 		}
-		if len(problems) == 0 {
+		if len(problems.Of(pipeline.Error, pipeline.Warning)) == 0 {
 			sound = append(sound, fmt.Sprintf("%s: no problems: %s, %s", file, plural(len(p.Services), "service"), plural(len(p.Gather), "gather")))
 		}
 		all = append(all, problems...)
@@ -58,7 +60,7 @@ func (c *console) printProblems(all pipeline.Problems, sound []string) error {
 	if c.json() {
 		return c.printJSON(all)
 	}
-	if err := all.Print(c.out, c.colour(c.out)); err != nil {
+	if err := report.Write(c.out, all, c.colour(c.out)); err != nil {
 		return err
 	}
 	for _, line := range sound {
@@ -70,15 +72,14 @@ func (c *console) printProblems(all pipeline.Problems, sound []string) error {
 }
 
 // loadModels finds models that cannot be made of their options.
-func loadModels(file string, p *pipeline.Pipeline) pipeline.Problems {
+func (c *console) loadModels(ctx context.Context, p *pipeline.Pipeline) pipeline.Problems {
 	var problems pipeline.Problems
 	for _, name := range p.Order() {
-		m := p.Services[name].Model
-		if _, err := builtin.New(m.Builtin, m.Options, p.Dir); err != nil {
-			problems = append(problems, pipeline.Problem{
-				File: filepath.ToSlash(file), Severity: pipeline.Error,
-				Message: fmt.Sprintf("service %s: %v", name, err),
-			})
+		if m := p.Services[name].Model; m.Kind == gomodel.Name && len(c.models) == 0 {
+			continue // the program that brings it makes it
+		}
+		if _, err := c.models.Make(ctx, p, name, nil); err != nil {
+			problems = append(problems, p.ModelProblem(name, err))
 		}
 	}
 	return problems

@@ -6,24 +6,50 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/gomodel"
 	"github.com/millrace-ml/millrace/pipeline"
+	"github.com/millrace-ml/millrace/pipeline/report"
 )
 
 // load reads a pipeline file. Warnings are printed; the error is one of usage.
 func (c *console) load(file string) (*pipeline.Pipeline, error) {
-	p, problems, err := pipeline.CheckFile(file, pipeline.Known{Builtins: builtin.Names()})
+	p, problems, err := pipeline.CheckFile(file, c.kinds())
 	if err != nil {
 		return nil, usage("name a pipeline file, such as examples/support-desk/pipeline.yaml", "%v", err)
 	}
 	if problems.Errors() > 0 {
 		return nil, problems
 	}
-	return p, problems.Print(c.err, c.colour(c.err))
+	return p, report.Write(c.err, problems.Of(pipeline.Warning), c.colour(c.err))
+}
+
+// kinds says which kinds of model there are, and which models this program has.
+func (c *console) kinds() pipeline.Option { return pipeline.WithKinds(c.models.Kinds()...) }
+
+// loadToRun is load for a command that runs the services and gathers named, or
+// all when none is. This program has to have their models.
+func (c *console) loadToRun(file string, only []string) (*pipeline.Pipeline, error) {
+	p, err := c.load(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := knownServices(p, only); err != nil {
+		return nil, err
+	}
+	for _, name := range p.Order() {
+		m := p.Services[name].Model
+		if m.Kind != gomodel.Name || c.models[m.Argument] != nil || len(only) > 0 && !slices.Contains(only, name) {
+			continue
+		}
+		return nil, usage(fmt.Sprintf("run the file with the Go program that has %q in its millrace.Models, or run other services here with --only", m.Argument),
+			"service %s: model %s comes from Go, and this program does not bring it", name, m.Argument)
+	}
+	return p, nil
 }
 
 // summarize counts problems: "pipeline.yaml has 2 errors".

@@ -64,11 +64,8 @@ second signal ends at once; nothing is lost then either.`,
 
 func (c *console) run(ctx context.Context, file string, o runOptions) (err error) {
 	log := c.logger(slog.LevelInfo)
-	p, err := c.load(file)
+	p, err := c.loadToRun(file, o.only)
 	if err != nil {
-		return err
-	}
-	if err := knownServices(p, o.only); err != nil {
 		return err
 	}
 	if o.dataDir == "" {
@@ -79,7 +76,7 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
-	b, err := brokers.Open(p.Broker, o.dataDir, log)
+	b, err := brokers.Open(p.BrokerURL(), o.dataDir, log)
 	if err != nil {
 		return inUse(err)
 	}
@@ -88,7 +85,7 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a, err := millrace.New(ctx, millrace.Config{
-		Pipeline: p, Broker: b, Only: o.only, Grace: o.grace,
+		Pipeline: p, Broker: b, Models: c.models, Only: o.only, Grace: o.grace,
 		Registry: registry, Tracer: tracer, Logger: log,
 	})
 	if err != nil {

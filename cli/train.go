@@ -33,7 +33,7 @@ set of labels, in CSV, TSV or JSON lines.
 
 A pipeline uses them with the option weights:
 
-  classifier: {from: tags, to: classes, model: {builtin: classifier, options: {weights: mine.bin}}}
+  classifier: {from: tags, to: classes, model: {builtin: classifier, weights: mine.bin}}
 
 The same data and seed make the same file. With --test the new model is measured
 on data that it has not seen; with --folds, models like it are, each without a

@@ -12,39 +12,36 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// Known is what the caller knows and this package does not.
-type Known struct {
-	Builtins []string // names of the models that are built in; nil: not checked
-}
-
 // CheckFile is [Check] of a file, with variables from the environment. The
 // error tells that the file could not be read.
-func CheckFile(path string, known Known) (*Pipeline, Problems, error) {
+func CheckFile(path string, opts ...Option) (*Pipeline, Problems, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, problems := Check(path, data, os.LookupEnv, known)
+	p, problems := Check(path, data, os.LookupEnv, opts...)
 	return p, problems, nil
 }
 
 // Check reads the bytes of a pipeline file and returns all that is wrong with
 // it, warnings too. The pipeline is nil when there are errors. Arguments are as
 // in [Parse].
-func Check(name string, data []byte, env func(string) (string, bool), known Known) (*Pipeline, Problems) {
+func Check(name string, data []byte, env func(string) (string, bool), opts ...Option) (*Pipeline, Problems) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
-	r := &report{src: newSource(name, data)}
+	r := &report{src: newSource(name, append([]byte{}, data...))}
+	r.src.env = env
 	root := parseYAML(r, data)
 	if root == nil {
 		return nil, r.sorted()
 	}
 	p := &Pipeline{Broker: "embedded", Dir: dirOf(name), src: r.src}
-	d := &decoder{report: r, env: env}
+	o := newOptions(opts)
+	d := &decoder{report: r, options: o, env: env}
 	d.decodeFile(root, p)
-	c := &checker{report: r, p: p, g: newGraph(p)}
-	c.check(known)
+	c := &checker{report: r, options: o, p: p, g: newGraph(p)}
+	c.check()
 	problems := r.sorted()
 	if problems.Errors() > 0 {
 		return nil, problems
@@ -53,30 +50,19 @@ func Check(name string, data []byte, env func(string) (string, bool), known Know
 	return p, problems
 }
 
-// Lint returns what is wrong with a pipeline that was parsed without knowing
-// the models, and the warnings about it.
-func Lint(p *Pipeline, known Known) Problems {
-	src := p.src
-	if src == nil {
-		src = newSource("", nil)
-	}
-	c := &checker{report: &report{src: src}, p: p, g: newGraph(p)}
-	c.check(known)
-	return c.sorted()
-}
-
 // checker looks at what the pieces of a file mean together.
 type checker struct {
 	*report
-	p *Pipeline
-	g *graph
+	options *options
+	p       *Pipeline
+	g       *graph
 }
 
-func (c *checker) check(known Known) {
+func (c *checker) check() {
 	c.checkNames()
 	c.checkBroker()
+	c.checkDurability()
 	c.checkStarts()
-	c.checkModels(known)
 	c.checkWriters()
 	c.checkReaders()
 	c.checkCycles()
@@ -181,6 +167,17 @@ func (c *checker) checkBroker() {
 	c.errorf(c.src.value("broker"), hint, "%s is not a broker", c.src.show(b))
 }
 
+func (c *checker) checkDurability() {
+	at := c.src.value("durability")
+	switch d := c.p.Durability; {
+	case d == "":
+	case d != "fsync" && d != "os":
+		c.errorf(at, "write fsync or os", "durability cannot be %s", c.src.show(d))
+	case c.p.Broker != "embedded":
+		c.errorf(at, "leave it out, or write broker: embedded", "durability is a setting of the embedded broker, which this pipeline does not use")
+	}
+}
+
 func (c *checker) checkStarts() {
 	for _, s := range c.g.services {
 		c.checkStart(path("services", s, "start"), c.p.Services[s].Start)
@@ -207,25 +204,4 @@ func StartPosition(start string, now time.Time) (broker.Position, error) {
 		return broker.Start(), nil
 	}
 	return broker.ParsePosition(start, now)
-}
-
-func (c *checker) checkModels(known Known) {
-	if known.Builtins == nil {
-		return
-	}
-	for _, s := range c.g.services {
-		builtin := c.p.Services[s].Model.Builtin
-		at := path("services", s, "model", "builtin")
-		if builtin == "" || slices.Contains(known.Builtins, builtin) {
-			continue
-		}
-		hint := ""
-		if _, variable := c.src.variable[builtin]; !variable {
-			hint = didYouMean(builtin, known.Builtins, quoteOdd)
-		}
-		if hint == "" {
-			hint = "the built-in models are " + strings.Join(known.Builtins, ", ")
-		}
-		c.errorf(c.src.value(at), hint, "%s is not a built-in model", c.src.show(builtin))
-	}
 }

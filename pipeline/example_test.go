@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/millrace-ml/millrace/model/kinds"
 	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/pipeline/graph"
+	"github.com/millrace-ml/millrace/pipeline/report"
 )
 
 func ExampleLoad() {
@@ -35,21 +37,63 @@ name: desk
 topics:
   tickets: {}
 services:
-  tagger: {from: ticktes, to: tags, model: {builtin: tagger}, consumers: 0}
+  tagger: {from: ticktes, to: tags, model: {builtin: tagger}, concurrency: 0}
 `)
 	_, err := pipeline.Parse("desk.yaml", file, os.LookupEnv)
 	var problems pipeline.Problems
 	if errors.As(err, &problems) {
-		problems.Print(os.Stdout, false)
+		report.Write(os.Stdout, problems, false)
 	}
 	// Output:
 	// desk.yaml:6:18: error: service tagger reads topic ticktes, which nobody writes and topics does not list
-	//   6 |   tagger: {from: ticktes, to: tags, model: {builtin: tagger}, consumers: 0}
+	//   6 |   tagger: {from: ticktes, to: tags, model: {builtin: tagger}, concurrency: 0}
 	//     |                  ^
 	//     = did you mean tickets?
-	// desk.yaml:6:74: error: services.tagger.consumers must be from 1 to 1024, not 0
-	//   6 |   tagger: {from: ticktes, to: tags, model: {builtin: tagger}, consumers: 0}
-	//     |                                                                          ^
+	// desk.yaml:6:76: error: services.tagger.concurrency must be from 1 to 4096, not 0
+	//   6 |   tagger: {from: ticktes, to: tags, model: {builtin: tagger}, concurrency: 0}
+	//     |                                                                            ^
+}
+
+func ExampleNew() {
+	p, err := pipeline.New(pipeline.Pipeline{
+		Name:   "desk",
+		Topics: map[string]pipeline.Topic{"tickets": {Partitions: 4}},
+		Services: map[string]pipeline.Service{
+			"tagger":  {From: pipeline.Names{"tickets"}, To: "tags", Model: pipeline.Model{Kind: "builtin", Argument: "tagger"}},
+			"urgency": {From: pipeline.Names{"tickets"}, To: "urgencies", Model: pipeline.Model{Kind: "go", Argument: "urgency"}},
+		},
+		Gather: map[string]pipeline.Gather{
+			"desk": {Of: "tickets", From: []string{"tags", "urgencies"}, To: "desk"},
+		},
+	}, pipeline.WithKinds(kinds.All(nil)...), pipeline.WithModels("urgency"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(p.Order(), p.Gather["desk"].Deadline)
+
+	_, err = pipeline.New(pipeline.Pipeline{
+		Name:     "desk",
+		Topics:   map[string]pipeline.Topic{"tickets": {}},
+		Services: map[string]pipeline.Service{"tagger": {From: pipeline.Names{"ticket"}, To: "tags", Model: pipeline.Model{Kind: "go", Argument: "tagger"}}},
+	})
+	fmt.Println(err)
+	// Output:
+	// [tagger urgency] 5s
+	// services.tagger.from: service tagger reads topic ticket, which nobody writes and topics does not list; did you mean tickets?
+}
+
+func ExampleWithModels() {
+	file := []byte(`
+name: desk
+topics: {tickets: {}}
+services:
+  urgency: {from: tickets, to: urgencies, model: {go: urgncy}}
+`)
+	_, err := pipeline.Parse("desk.yaml", file, os.LookupEnv, pipeline.WithModels("urgency", "mood"))
+	fmt.Println(err)
+	// Output:
+	// desk.yaml:5:55: there is no go model urgncy; did you mean urgency?
 }
 
 func ExamplePipeline_AllTopics() {

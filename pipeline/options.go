@@ -3,108 +3,65 @@
 package pipeline
 
 import (
-	"math"
-	"reflect"
-	"strconv"
-	"strings"
+	"slices"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
+	"github.com/millrace-ml/millrace/model"
+	"github.com/millrace-ml/millrace/model/gomodel"
 )
 
-// decodeOptions fills the free-form settings of a model. Values are what
-// encoding/json would make of them, but for whole numbers, which are int.
-func (d *decoder) decodeOptions(at string, n ast.Node, v reflect.Value) {
-	if _, null := n.(*ast.NullNode); null {
-		return
-	}
-	if _, ok := pairs(n); !ok {
-		d.wrongKind(at, n, "a mapping", "write the options in braces: {name: value}")
-		return
-	}
-	if options, ok := d.free(at, n).(map[string]any); ok && len(options) > 0 {
-		v.Set(reflect.ValueOf(options))
-	}
+// Option says what the caller knows about the models that a pipeline may name.
+type Option func(*options)
+
+// options are what the caller knows and this package does not.
+type options struct {
+	kinds  []model.Kind // those there are
+	open   bool         // there may be others
+	models []string     // that the program brings; nil: not known
 }
 
-// free decodes a node that may be anything.
-func (d *decoder) free(at string, n ast.Node) any {
-	switch n := n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		nodes, _ := pairs(n)
-		m := make(map[string]any, len(nodes))
-		for _, e := range d.index(nodes) {
-			m[e.key] = d.freeChild(join(at, e.key), e.value)
-		}
-		return m
-	case *ast.SequenceNode:
-		list := make([]any, 0, len(n.Values))
-		for i, item := range n.Values {
-			list = append(list, d.freeChild(join(at, strconv.Itoa(i)), item))
-		}
-		return list
-	case *ast.NullNode:
-		return nil
-	case *ast.BoolNode:
-		return n.Value
-	case *ast.IntegerNode:
-		switch i := n.Value.(type) {
-		case int64:
-			return int(i)
-		case uint64:
-			if i <= math.MaxInt {
-				return int(i)
-			}
-		}
-		d.errorf(d.src.value(at), "", "%s: the number is too large", dotted(at))
-	case *ast.FloatNode:
-		return n.Value
-	case *ast.StringNode:
-		s, ok := d.expand(at, n, n.Value)
-		if ok && s.variable && isPlain(n) {
-			return typed(s.text)
-		}
-		return s.text
-	case *ast.LiteralNode:
-		s, _ := d.expand(at, n, n.Value.Value)
-		return s.text
-	default:
-		d.errorf(d.src.value(at), "", "%s cannot be %s", dotted(at), kindOf(n))
-	}
-	return nil
+// WithKinds says which kinds of model there are, most often all those of package
+// model/kinds. Models are then checked, and their options read. Without it a
+// model's first key counts as its kind, and the rest is read when the kinds are
+// known, by [Pipeline.Resolve], which millrace.New calls.
+func WithKinds(kinds ...model.Kind) Option {
+	return func(o *options) { o.kinds, o.open = slices.Clone(kinds), false }
 }
 
-func (d *decoder) freeChild(at string, n ast.Node) any {
-	n, ok := d.enter(n)
-	if !ok {
-		return nil
-	}
-	defer d.leave()
-	d.src.values[at] = spotOf(n)
-	return d.free(at, n)
+// WithModels says which models the program brings for {go: NAME}, so that other
+// names are errors.
+func WithModels(names ...string) Option {
+	return func(o *options) { o.models = append([]string{}, names...) }
 }
 
-func isPlain(n *ast.StringNode) bool {
-	return n.Token.Type != token.DoubleQuoteType && n.Token.Type != token.SingleQuoteType
-}
-
-// typed gives what a variable stands for the type that it would have if it were
-// written in the file without quotes.
-func typed(s string) any {
-	switch s {
-	case "true":
-		return true
-	case "false":
-		return false
+func newOptions(opts []Option) *options {
+	o := &options{kinds: []model.Kind{gomodel.Kind(nil)}, open: true}
+	for _, opt := range opts {
+		opt(o)
 	}
-	if i, err := strconv.Atoi(s); err == nil {
-		return i
+	if o.models == nil {
+		return o
 	}
-	// Only what looks like a number: ParseFloat also takes "inf" and "nan".
-	if strings.Trim(s, "0123456789+-.eE") == "" {
-		if f, err := strconv.ParseFloat(s, 64); err == nil {
-			return f
+	for i := range o.kinds {
+		if o.kinds[i].Name == gomodel.Name {
+			o.kinds[i].Arguments, o.kinds[i].Note = o.models, nil
 		}
 	}
-	return s
+	return o
+}
+
+// kind finds a kind by its name.
+func (o *options) kind(name string) (model.Kind, bool) {
+	i := slices.IndexFunc(o.kinds, func(k model.Kind) bool { return k.Name == name })
+	if i < 0 {
+		return model.Kind{}, false
+	}
+	return o.kinds[i], true
+}
+
+func (o *options) kindNames() []string {
+	names := make([]string, len(o.kinds))
+	for i, k := range o.kinds {
+		names[i] = k.Name
+	}
+	return names
 }

@@ -29,14 +29,16 @@ import (
 // tags are the one place that describes the file format: the decoder and the
 // JSON Schema (docs/pipeline.schema.json) are both made from them.
 type Pipeline struct {
-	Name     string             `json:"name" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
-	Broker   string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (kafkas:// and rediss:// with TLS)"`
-	Topics   map[string]Topic   `json:"topics,omitempty" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
-	Services map[string]Service `json:"services" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
-	Gather   map[string]Gather  `json:"gather,omitempty" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`
+	Name       string             `json:"name" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
+	Broker     string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (kafkas:// and rediss:// with TLS)"`
+	Durability string             `json:"durability,omitempty" jsonschema:"What the embedded broker does before a record is acknowledged: fsync writes it to the disk, os leaves that to the operating system, so that a power cut takes the last records, and is faster where the disk is slow. Default: fsync"`
+	Topics     map[string]Topic   `json:"topics,omitempty" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
+	Services   map[string]Service `json:"services" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
+	Gather     map[string]Gather  `json:"gather,omitempty" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`
 
 	// Dir is the directory of the file. Relative paths in model options are
-	// meant relative to it. [Parse] takes it from its name argument.
+	// meant relative to it. [Parse] takes it from its name argument; a pipeline
+	// that is built in Go may set it.
 	Dir string `json:"-"`
 
 	src *source // where things stand in the file; nil for a pipeline built in Go
@@ -55,33 +57,21 @@ type Topic struct {
 
 // Service is one consumer group that runs one model.
 type Service struct {
-	From      Names    `json:"from" jsonschema:"The topic to read, or a list of topics"`
-	To        string   `json:"to" jsonschema:"The topic to write. Each topic has one writer"`
-	Model     Model    `json:"model" jsonschema:"The model to run"`
-	Batch     Batch    `json:"batch,omitzero" jsonschema:"How many records one prediction takes"`
-	Consumers int      `json:"consumers,omitempty" default:"1" min:"1" max:"1024" jsonschema:"How many consumers of this service run in the process, each with its share of the partitions"`
-	Retry     Retry    `json:"retry,omitzero" jsonschema:"What happens when a prediction fails"`
-	Timeout   Duration `json:"timeout,omitempty" default:"30s" jsonschema:"How long one call of the model may take"`
-	Start     string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the service begins in a topic that is new to it: beginning, end, or an age such as 24h"`
-}
-
-// Batch limits what one call of the model takes.
-type Batch struct {
-	Max      int      `json:"max,omitempty" default:"256" min:"1" max:"65536" jsonschema:"At most this many records"`
-	MaxBytes Size     `json:"max_bytes,omitempty" default:"16MiB" jsonschema:"At most about this many bytes, but at least one record"`
-	Wait     Duration `json:"wait,omitempty" default:"0s" jsonschema:"How long a batch may wait to grow. With 0 it is what has accumulated while the model was busy"`
+	From        Names    `json:"from" jsonschema:"The topic to read, or a list of topics"`
+	To          string   `json:"to" jsonschema:"The topic to write. Each topic has one writer"`
+	Model       Model    `json:"model" jsonschema:"The model to run"`
+	Batch       Batch    `json:"batch,omitzero" jsonschema:"How many records one prediction takes: auto (the default) for what has accumulated while the model was busy, or limits"`
+	Latency     Duration `json:"latency,omitempty" jsonschema:"How long a record should wait for its answer at most, such as 50ms, a target for batch: auto. It is read and checked, but does not change batches yet"`
+	Concurrency int      `json:"concurrency,omitempty" default:"1" min:"1" max:"4096" jsonschema:"How many calls of the model may be in flight at once in this process"`
+	Retry       Retry    `json:"retry,omitzero" jsonschema:"What happens when a prediction fails"`
+	Timeout     Duration `json:"timeout,omitempty" default:"30s" jsonschema:"How long one call of the model may take"`
+	Start       string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the service begins in a topic that is new to it: beginning, end, or an age such as 24h"`
 }
 
 // Retry says how often and how fast a failed prediction is tried again.
 type Retry struct {
 	Attempts int      `json:"attempts,omitempty" default:"3" min:"1" max:"100" jsonschema:"How often an item is predicted before it becomes a dead letter"`
 	Backoff  Duration `json:"backoff,omitempty" default:"100ms" jsonschema:"How long to wait before the second attempt. It doubles with each further one and is jittered"`
-}
-
-// Model names exactly one model. (Builtin is the only kind as yet.)
-type Model struct {
-	Builtin string         `json:"builtin" jsonschema:"Name of a model that is built in: sentiment, tagger, embedder, classifier, keywords, nearest or identity"`
-	Options map[string]any `json:"options,omitempty" jsonschema:"Settings of the model. Relative paths are relative to the pipeline file"`
 }
 
 // Gather joins the results that descend from one record.
@@ -97,26 +87,35 @@ type Gather struct {
 const MaxFileBytes = 1 << 20
 
 // Load reads a pipeline file, taking variables from the environment. An error
-// in the file is [Problems].
-func Load(path string) (*Pipeline, error) {
+// in the file is [Problems]. Options say which models there are; see [WithKinds]
+// for what is left open without them.
+func Load(path string, opts ...Option) (*Pipeline, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data, os.LookupEnv)
+	return Parse(path, data, os.LookupEnv, opts...)
 }
 
 // Parse reads the bytes of a pipeline file. Name is the file's name in errors,
 // and its directory becomes the pipeline's Dir. Env looks variables up for
-// ${VAR} and ${VAR:-default}; nil knows none. The error is [Problems].
-//
-// Parse does not know which models are built in; see [Check] and [Lint].
-func Parse(name string, data []byte, env func(string) (string, bool)) (*Pipeline, error) {
-	p, problems := Check(name, data, env, Known{})
+// ${VAR} and ${VAR:-default}; nil knows none. The error is [Problems], and the
+// options are those of [Load].
+func Parse(name string, data []byte, env func(string) (string, bool), opts ...Option) (*Pipeline, error) {
+	p, problems := Check(name, data, env, opts...)
 	if problems.Errors() > 0 {
 		return nil, problems
 	}
 	return p, nil
+}
+
+// BrokerURL is what opens the pipeline's broker: Broker, with the durability as
+// a parameter.
+func (p *Pipeline) BrokerURL() string {
+	if p.Durability == "" {
+		return p.Broker
+	}
+	return p.Broker + "?durability=" + p.Durability
 }
 
 func readFile(path string) ([]byte, error) {

@@ -3,15 +3,11 @@
 package pipeline
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -21,15 +17,17 @@ type Severity string
 // The severities, as they are in JSON.
 const (
 	Error   Severity = "error"
-	Warning Severity = "warning"
+	Warning Severity = "warning" // it runs, but that is likely not what was meant
+	Note    Severity = "note"    // worth knowing, such as that another program has to run it
 )
 
 // Problem is something wrong with a pipeline file. It never contains a value
 // that came from a variable: it shows ${VAR} instead.
 type Problem struct {
-	File     string   `json:"file"`
-	Line     int      `json:"line"`   // from 1; 0 when it lies in no line
-	Column   int      `json:"column"` // in characters, from 1
+	File     string   `json:"file"`           // empty for a pipeline that was built in Go
+	Line     int      `json:"line"`           // from 1; 0 when it lies in no line
+	Column   int      `json:"column"`         // in characters, from 1
+	Path     string   `json:"path,omitempty"` // in a pipeline that was built in Go: "services.tagger.from"
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
 	Hint     string   `json:"hint,omitempty"`   // the likely fix
@@ -39,9 +37,11 @@ type Problem struct {
 // String is "file:line:column: message; hint" on one line.
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(p.place())
-	if p.Severity == Warning {
-		b.WriteString("warning: ")
+	if place := p.Place(); place != "" {
+		b.WriteString(place + ": ")
+	}
+	if p.Severity != Error {
+		b.WriteString(string(p.Severity) + ": ")
 	}
 	b.WriteString(p.Message)
 	if p.Hint != "" {
@@ -51,14 +51,15 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-func (p Problem) place() string {
+// Place is "file:line:column", or what is known of it.
+func (p Problem) Place() string {
 	switch {
 	case p.Line > 0:
-		return fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+		return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 	case p.File != "":
-		return p.File + ": "
+		return p.File
 	}
-	return ""
+	return p.Path
 }
 
 // Problems are all that is wrong with a pipeline file, in the file's order.
@@ -74,69 +75,25 @@ func (ps Problems) Error() string {
 }
 
 // Errors counts the problems that keep the pipeline from running.
-func (ps Problems) Errors() int {
-	n := 0
-	for _, p := range ps {
-		if p.Severity == Error {
-			n++
-		}
-	}
-	return n
-}
+func (ps Problems) Errors() int { return len(ps.Of(Error)) }
 
-// Warnings counts the other problems.
-func (ps Problems) Warnings() int { return len(ps) - ps.Errors() }
+// Warnings counts the problems that are likely not meant.
+func (ps Problems) Warnings() int { return len(ps.Of(Warning)) }
+
+// Of returns the problems of these severities, in their order.
+func (ps Problems) Of(severities ...Severity) Problems {
+	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool { return !slices.Contains(severities, p.Severity) })
+}
 
 func (ps Problems) sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Severity, b.Severity), // "error" before "warning"
+			cmp.Compare(a.Severity, b.Severity), // "error" before "note" before "warning"
 			cmp.Compare(a.Message, b.Message),
 		)
 	})
-}
-
-// The escape sequences (ECMA-48, SGR) of a report in colour.
-const (
-	sgrBold   = "\x1b[1m"
-	sgrRed    = "\x1b[1;31m"
-	sgrYellow = "\x1b[1;33m"
-	sgrBlue   = "\x1b[34m"
-	sgrReset  = "\x1b[0m"
-)
-
-// Print writes each problem with its source line, a caret under the column, and
-// the hint. It writes once, so that it is not torn apart by other output.
-func (ps Problems) Print(w io.Writer, colour bool) error {
-	var b bytes.Buffer
-	paint := func(sgr, s string) string {
-		if !colour {
-			return s
-		}
-		return sgr + s + sgrReset
-	}
-	for _, p := range ps {
-		severity := paint(sgrRed, "error:")
-		if p.Severity == Warning {
-			severity = paint(sgrYellow, "warning:")
-		}
-		fmt.Fprintf(&b, "%s%s %s\n", paint(sgrBold, p.place()), severity, paint(sgrBold, p.Message))
-		margin := 0
-		if p.Line > 0 && p.Source != "" {
-			number := strconv.Itoa(p.Line)
-			margin = len(number)
-			text, caret := excerpt(p.Source, p.Column)
-			fmt.Fprintf(&b, "  %s %s\n", paint(sgrBlue, number+" |"), text)
-			fmt.Fprintf(&b, "  %s %s\n", paint(sgrBlue, strings.Repeat(" ", margin)+" |"), caret+paint(sgrRed, "^"))
-		}
-		if p.Hint != "" {
-			fmt.Fprintf(&b, "  %s %s\n", paint(sgrBlue, strings.Repeat(" ", margin)+" ="), p.Hint)
-		}
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 // passwordInURL finds it between its user and its host.
@@ -155,45 +112,4 @@ func withoutPassword(line string) string {
 		}
 		return parts[1] + strings.Repeat("*", utf8.RuneCountInString(parts[2])) + "@"
 	})
-}
-
-// excerptWidth is how much of a long line is shown.
-const excerptWidth = 100
-
-// excerpt cuts what is shown of a line, made harmless to a terminal, and the
-// blanks that put a caret under the column.
-func excerpt(line string, column int) (text, indent string) {
-	runes := []rune(line)
-	at := min(max(column-1, 0), len(runes))
-	from := 0
-	if len(runes) > excerptWidth && at > excerptWidth*3/4 {
-		from = at - excerptWidth/2
-	}
-	to := min(len(runes), from+excerptWidth)
-	var shown, blanks strings.Builder
-	put := func(s string, width, i int) {
-		shown.WriteString(s)
-		if i < at {
-			blanks.WriteString(strings.Repeat(" ", width))
-		}
-	}
-	if from > 0 {
-		put("…", 1, -1)
-	}
-	for i := from; i < to; i++ {
-		switch r := runes[i]; {
-		case r == '\t':
-			put(" ", 1, i)
-		case !unicode.IsPrint(r):
-			put("·", 1, i)
-		case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana):
-			put(string(r), 2, i)
-		default:
-			put(string(r), 1, i)
-		}
-	}
-	if to < len(runes) {
-		put("…", 1, to)
-	}
-	return shown.String(), blanks.String()
 }

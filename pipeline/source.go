@@ -13,13 +13,19 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// spot is a place in a file, counted from 1; the zero value is no place.
-type spot struct{ line, column int }
+// spot is a place in a file, counted from 1, or in a pipeline that was built in
+// Go, named; the zero value is no place.
+type spot struct {
+	line, column int
+	path         string // as people write it
+}
 
 // source remembers where things stand in the file, by path. A path is the keys
 // and indexes that lead to a value, joined by NUL, which no key contains.
 type source struct {
 	file   string
+	data   []byte // nil of a pipeline that was built in Go
+	env    func(string) (string, bool)
 	lines  []string
 	keys   map[string]spot // of mapping keys
 	values map[string]spot
@@ -31,6 +37,7 @@ type source struct {
 func newSource(file string, data []byte) *source {
 	return &source{
 		file:     file,
+		data:     data,
 		lines:    strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n"),
 		keys:     map[string]spot{},
 		values:   map[string]spot{},
@@ -58,6 +65,9 @@ func (s *source) key(p string) spot { return s.find(p, s.keys, s.values) }
 func (s *source) value(p string) spot { return s.find(p, s.values, s.keys) }
 
 func (s *source) find(p string, in ...map[string]spot) spot {
+	if s.data == nil {
+		return spot{path: dotted(p)}
+	}
 	for {
 		for _, m := range in {
 			if at, ok := m[p]; ok {
@@ -66,7 +76,7 @@ func (s *source) find(p string, in ...map[string]spot) spot {
 		}
 		i := strings.LastIndexByte(p, 0)
 		if i < 0 {
-			return spot{1, 1}
+			return spot{line: 1, column: 1}
 		}
 		p = p[:i]
 	}
@@ -78,6 +88,18 @@ func (s *source) show(name string) string {
 		return written
 	}
 	return quoteOdd(name)
+}
+
+// withoutVariables hides what came from variables in a text that others made. A
+// short text is left, for it turns up by chance.
+func (s *source) withoutVariables(text string) string {
+	const short = 4
+	for value, written := range s.variable {
+		if len(value) > short {
+			text = strings.ReplaceAll(text, value, written)
+		}
+	}
+	return text
 }
 
 // figure is a number, size or duration as messages show it.
@@ -145,13 +167,17 @@ func (r *report) warnf(at spot, hint, format string, args ...any) {
 	r.add(Warning, at, hint, fmt.Sprintf(format, args...))
 }
 
+func (r *report) notef(at spot, format string, args ...any) {
+	r.add(Note, at, "", fmt.Sprintf(format, args...))
+}
+
 func (r *report) add(severity Severity, at spot, hint, message string) {
 	if len(r.problems) >= maxProblems {
 		r.left++
 		return
 	}
-	p := Problem{File: r.src.file, Line: at.line, Column: at.column, Severity: severity, Message: message, Hint: hint}
-	if at.line > 0 && at.line <= len(r.src.lines) {
+	p := Problem{File: r.src.file, Line: at.line, Column: at.column, Path: at.path, Severity: severity, Message: message, Hint: hint}
+	if r.src.data != nil && at.line > 0 && at.line <= len(r.src.lines) {
 		p.Source = withoutPassword(r.src.lines[at.line-1])
 	}
 	r.problems = append(r.problems, p)
@@ -164,7 +190,7 @@ func (r *report) sorted() Problems {
 		r.problems = append(r.problems, Problem{
 			File: r.src.file, Severity: Error,
 			Message: fmt.Sprintf("and %d more", r.left),
-			Hint:    "mend these first",
+			Hint:    "correct these first",
 		})
 		r.left = 0
 	}

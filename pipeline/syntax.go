@@ -31,7 +31,7 @@ func parseYAML(r *report, data []byte) (root ast.Node) {
 	// The parser has been seen to panic on inputs that fuzzers found.
 	defer func() {
 		if recover() != nil {
-			r.errorf(spot{1, 1}, "check the indentation, brackets and quotes", "this is not YAML")
+			r.errorf(spot{line: 1, column: 1}, "check the indentation, brackets and quotes", "this is not YAML")
 			root = nil
 		}
 	}()
@@ -60,7 +60,7 @@ func parseYAML(r *report, data []byte) (root ast.Node) {
 	}
 	switch len(docs) {
 	case 0:
-		r.errorf(spot{1, 1}, "begin with: name: my-pipeline", "the file is empty")
+		r.errorf(spot{line: 1, column: 1}, "begin with: name: my-pipeline", "the file is empty")
 		return nil
 	case 1:
 		return docs[0]
@@ -93,7 +93,7 @@ func affordable(r *report, tokens token.Tokens) bool {
 		}
 		indented := startsLine(t) && t.Position.Column > maxIndent && t.Type != token.CommentType
 		if open > maxDepth || inLine > maxDepth || indented {
-			r.errorf(spot{t.Position.Line, t.Position.Column}, "", "this is nested too deeply")
+			r.errorf(spot{line: t.Position.Line, column: t.Position.Column}, "", "this is nested too deeply")
 			return false
 		}
 	}
@@ -108,7 +108,7 @@ func invalidUTF8(data []byte) (spot, bool) {
 	if utf8.Valid(data) {
 		return spot{}, false
 	}
-	at := spot{1, 1}
+	at := spot{line: 1, column: 1}
 	for len(data) > 0 {
 		c, n := utf8.DecodeRune(data)
 		if c == utf8.RuneError && n == 1 {
@@ -116,7 +116,7 @@ func invalidUTF8(data []byte) (spot, bool) {
 		}
 		at.column++
 		if c == '\n' {
-			at = spot{at.line + 1, 1}
+			at = spot{line: at.line + 1, column: 1}
 		}
 		data = data[n:]
 	}
@@ -126,11 +126,11 @@ func invalidUTF8(data []byte) (spot, bool) {
 func reportSyntax(r *report, err error) {
 	var syntax yaml.Error
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
-		r.errorf(spot{1, 1}, "check the indentation, brackets and quotes", "this is not YAML: %s", firstLine(err.Error()))
+		r.errorf(spot{line: 1, column: 1}, "check the indentation, brackets and quotes", "this is not YAML: %s", firstLine(err.Error()))
 		return
 	}
 	t := syntax.GetToken()
-	at := spot{t.Position.Line, t.Position.Column}
+	at := spot{line: t.Position.Line, column: t.Position.Column}
 	hint := "check the indentation, brackets and quotes here and in the line before"
 	if at.line > 0 && at.line <= len(r.src.lines) {
 		switch line := r.src.lines[at.line-1]; {
@@ -160,9 +160,9 @@ func spotOf(n ast.Node) spot {
 		return spotOf(n.Key)
 	}
 	if t := n.GetToken(); t != nil && t.Position != nil {
-		return spot{t.Position.Line, t.Position.Column}
+		return spot{line: t.Position.Line, column: t.Position.Column}
 	}
-	return spot{1, 1}
+	return spot{line: 1, column: 1}
 }
 
 // pairs returns the entries of a mapping.

@@ -2,13 +2,19 @@
 
 package pipeline
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-ml/millrace/model"
+)
 
 // warn reports what is allowed but likely not meant. It is called for
 // pipelines without errors.
 func (c *checker) warn() {
 	c.warnUnused()
-	c.warnIdle()
+	c.warnModels()
 	c.warnDeadlines()
 }
 
@@ -34,19 +40,42 @@ func (c *checker) warnUnused() {
 	}
 }
 
-func (c *checker) warnIdle() {
-	partitions := map[string]int{}
-	for _, t := range c.p.AllTopics() {
-		partitions[t.Name] = t.Partitions
-	}
-	for _, s := range c.g.services {
-		service := c.p.Services[s]
-		if n := partitions[service.From[0]]; service.Consumers > n {
-			c.warnf(c.src.value(path("services", s, "consumers")), "take fewer consumers, or more partitions",
-				"some of the %s consumers of service %s would be idle: topic %s has %s partitions",
-				c.src.figure(service.Consumers), c.src.show(s), c.src.show(service.From[0]), c.src.figure(n))
+// warnModels says which models come from elsewhere, and looks for those that
+// read what their topics do not have.
+func (c *checker) warnModels() {
+	for _, name := range c.g.services {
+		m := c.p.Services[name].Model
+		kind, known := c.options.kind(m.Kind)
+		if !known {
+			continue
+		}
+		if kind.Note != nil {
+			c.notef(c.src.value(path("services", name, "model", m.Kind)), "%s", kind.Note(c.src.show(m.Argument)))
+		}
+		for i, topic := range c.p.Services[name].From {
+			w, written := c.g.writer[topic]
+			if !written || w.Gather {
+				continue
+			}
+			has := c.shape(w.Name).Writes
+			lacks := slices.DeleteFunc(slices.Clone(c.shape(name).Reads), func(field string) bool { return slices.Contains(has, field) })
+			if has != nil && len(lacks) > 0 {
+				c.warnf(c.src.value(c.itemPath(pathOf(User{Name: name}, "from"), i)), "read the topic of a service whose model writes it",
+					"model %s of service %s reads field %s, but records of topic %s have %s", c.src.show(m.Argument), c.src.show(name),
+					c.src.show(lacks[0]), c.src.show(topic), strings.Join(has, ", "))
+			}
 		}
 	}
+}
+
+// shape is what the model of a service reads and writes.
+func (c *checker) shape(service string) model.Shape {
+	m := c.p.Services[service].Model
+	kind, known := c.options.kind(m.Kind)
+	if !known || kind.Shape == nil || m.unread {
+		return model.Shape{}
+	}
+	return kind.Shape(model.Spec{Argument: m.Argument, Options: m.Options, Dir: c.p.Dir, Service: service})
 }
 
 // warnDeadlines looks for gathers whose deadline cannot be met or kept.

@@ -5,8 +5,8 @@ package supportdesk_test
 import (
 	"testing"
 
+	"github.com/millrace-ml/millrace"
 	supportdesk "github.com/millrace-ml/millrace/examples/support-desk"
-	"github.com/millrace-ml/millrace/model/builtin"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -15,12 +15,13 @@ func TestTheExampleBringsAllThatItsModelsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := pipeline.Load(file)
+	var brought millrace.Models
+	p, err := pipeline.Load(file, pipeline.WithKinds(brought.Kinds()...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, service := range p.Services {
-		if _, err := builtin.New(service.Model.Builtin, service.Model.Options, p.Dir); err != nil {
+	for name := range p.Services {
+		if _, err := brought.Make(t.Context(), p, name, nil); err != nil {
 			t.Errorf("service %s: %v", name, err)
 		}
 	}

@@ -140,7 +140,7 @@ func withBatch(p *pipeline.Pipeline, n int) *pipeline.Pipeline {
 	copied := *p
 	copied.Services = map[string]pipeline.Service{}
 	for name, s := range p.Services {
-		s.Batch.Max = n
+		s.Batch.Auto, s.Batch.Max = false, n
 		copied.Services[name] = s
 	}
 	return &copied
@@ -148,12 +148,12 @@ func withBatch(p *pipeline.Pipeline, n int) *pipeline.Pipeline {
 
 // models makes the pipeline's models, or identities, each labelled for the profile.
 func models(p *pipeline.Pipeline, identity bool) func(string, pipeline.Model) (model.Model, error) {
-	return func(_ string, m pipeline.Model) (model.Model, error) {
-		name, options := m.Builtin, m.Options
+	return func(service string, _ pipeline.Model) (made model.Model, err error) {
 		if identity {
-			name, options = "identity", nil
+			made, err = builtin.New(context.Background(), "identity", nil, "")
+		} else {
+			made, err = millrace.Models(nil).Make(context.Background(), p, service, nil)
 		}
-		made, err := builtin.New(name, options, p.Dir)
 		if err != nil {
 			return nil, err
 		}

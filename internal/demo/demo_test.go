@@ -21,7 +21,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // quick makes models that start at once and answer with what they are given.
-func quick(string, pipeline.Model) (model.Model, error) { return builtin.New("identity", nil, "") }
+func quick(string, pipeline.Model) (model.Model, error) {
+	return builtin.New(context.Background(), "identity", nil, "")
+}
 
 // play runs a demo until the returned function is called, which waits for the
 // drain.

@@ -98,7 +98,7 @@ func (s *search) run(ctx context.Context) (*Report, error) {
 			}
 		}
 		s.stage("model %d of %d, which learns from %d texts", k+1, len(parts), len(learn))
-		finder, err := s.finder(learn)
+		finder, err := s.finder(ctx, learn)
 		if err != nil {
 			return nil, err
 		}
@@ -154,16 +154,16 @@ func (s *search) parts() (parts [][]bool, method string) {
 }
 
 // finder makes the model, which learns from what is given.
-func (s *search) finder(learn []labelled) (model.Model, error) {
-	options := map[string]any{"items": s.items}
+func (s *search) finder(ctx context.Context, learn []labelled) (model.Model, error) {
+	options := builtin.NearestOptions{Items: s.items}
 	if len(learn) > 0 {
 		file := filepath.Join(s.dir, "learn.jsonl")
 		if err := writeExamples(file, learn); err != nil {
 			return nil, err
 		}
-		options["examples"] = []string{file}
+		options.Examples = []string{file}
 	}
-	m, err := builtin.New(modelNearest, options, "")
+	m, err := builtin.New(ctx, modelNearest, options, "")
 	if err != nil {
 		return nil, wrong("items are a YAML list with id, title, symptoms and steps", "%w", err)
 	}
@@ -221,7 +221,7 @@ func idsOf(items []describedItem) []string {
 
 // vectorsOf has the embedder answer the texts.
 func vectorsOf(ctx context.Context, rows []labelled) ([]model.Item, error) {
-	embedder, err := builtin.New(modelEmbedder, nil, "")
+	embedder, err := builtin.New(ctx, modelEmbedder, nil, "")
 	if err != nil {
 		return nil, err
 	}

@@ -14,52 +14,67 @@
 package builtin
 
 import (
-	"fmt"
+	"context"
 	"maps"
 	"slices"
 
 	"github.com/millrace-ml/millrace/model"
 )
 
-// constructor makes a model of the options that a pipeline gives it. Relative
-// paths among them start at dir, the pipeline file's folder.
-type constructor func(o *options, dir string) (model.Model, error)
-
-// constructors is the table of all models: one line each, never changed.
-func constructors() map[string]constructor {
-	return map[string]constructor{
-		"classifier": newClassifier,
-		"embedder":   newEmbedder,
-		"identity":   newIdentity,
-		"keywords":   newKeywords,
-		"nearest":    newNearest,
-		"sentiment":  newSentiment,
-		"tagger":     newTagger,
+// table is the one place that lists the models: a line each.
+func table() map[string]entry {
+	return map[string]entry{
+		"classifier": describe(newClassifier, classifierShape),
+		"embedder":   describe(newEmbedder, embedderShape),
+		"identity":   identityEntry(),
+		"keywords":   describe(newKeywords, keywordsShape),
+		"nearest":    describe(newNearest, nearestShape),
+		"sentiment":  describe(newSentiment, sentimentShape),
+		"tagger":     describe(newTagger, taggerShape),
 	}
 }
 
-// Names lists the built-in models in alphabetical order.
-func Names() []string {
-	return slices.Sorted(maps.Keys(constructors()))
+// entry is what the table says about a model.
+type entry struct {
+	options func() any // a pointer to a zero struct; nil: there are no options
+	shape   func(model.Spec) model.Shape
+	make    func(context.Context, model.Spec) (model.Model, error)
 }
 
-// New makes the built-in model of that name. Options come as YAML or JSON
-// decodes them; relative paths in them start at dir, the folder of the pipeline
-// file. An unknown name, an unknown option and an option of the wrong type are
-// errors that name the nearest thing there is.
-func New(name string, opts map[string]any, dir string) (model.Model, error) {
-	construct, ok := constructors()[name]
-	if !ok {
-		return nil, fmt.Errorf("no built-in model is called %q%s", name, suggest(name, Names()))
+// describe makes the entry of a model with options of type O.
+func describe[O any](make func(context.Context, *O, model.Spec) (model.Model, error), shape func(*O) model.Shape) entry {
+	return entry{
+		options: func() any { return new(O) },
+		shape:   func(s model.Spec) model.Shape { return shape(s.Options.(*O)) },
+		make: func(ctx context.Context, s model.Spec) (model.Model, error) {
+			return make(ctx, s.Options.(*O), s)
+		},
 	}
-	o := newOptions(opts)
-	m, err := construct(o, dir)
-	// What is wrong with the options explains what is wrong with the model.
-	if o.problem() != nil {
-		err = o.problem()
+}
+
+// Kind describes the built-in models to pipelines: {builtin: NAME, …}.
+func Kind() model.Kind {
+	entries := table()
+	return model.Kind{
+		Name:      "builtin",
+		About:     "Name of a model that comes with Millrace",
+		Arguments: slices.Sorted(maps.Keys(entries)),
+		Options: func(name string) any {
+			if e, ok := entries[name]; ok && e.options != nil {
+				return e.options()
+			}
+			return nil
+		},
+		Shape: func(s model.Spec) model.Shape { return entries[s.Argument].shape(s) },
+		New: func(ctx context.Context, s model.Spec) (model.Model, error) {
+			return entries[s.Argument].make(ctx, s)
+		},
 	}
-	if err != nil {
-		return nil, fmt.Errorf("built-in model %s: %w", name, err)
-	}
-	return m, nil
+}
+
+// New makes the built-in model of that name. Options are nil or of the type that
+// is the model's, such as [NearestOptions], where zero fields mean the defaults;
+// relative paths in them start at dir. Errors are those of [model.Kind.Make].
+func New(ctx context.Context, name string, options any, dir string) (model.Model, error) {
+	return Kind().Make(ctx, model.Spec{Argument: name, Options: options, Dir: dir})
 }

@@ -23,14 +23,20 @@ type classifying struct {
 	probabilities []float64
 }
 
-// newClassifier reads the option
-//
-//	weights: a file that "millrace train classifier" made
-func newClassifier(o *options, dir string) (model.Model, error) {
+// ClassifierOptions are the options of the model classifier.
+type ClassifierOptions struct {
+	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train classifier made. Default: the weights that come with Millrace"`
+}
+
+func classifierShape(*ClassifierOptions) model.Shape {
+	return model.Shape{Reads: []string{"tokens"}, Writes: []string{"label", "scores"}}
+}
+
+func newClassifier(_ context.Context, o *ClassifierOptions, s model.Spec) (model.Model, error) {
 	m := new(classifierModel)
 	var settings []string
 	var err error
-	m.model, settings, err = loadWeights(o, dir, classifier.English, classifier.Load)
+	m.model, settings, err = loadWeights(s.Path(o.Weights), classifier.English, classifier.Load)
 	if err != nil {
 		return nil, err
 	}

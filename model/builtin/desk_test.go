@@ -18,9 +18,9 @@ import (
 
 const deskDir = "../../examples/support-desk"
 
-func newModel(t testing.TB, name string, options map[string]any) model.Model {
+func newModel(t testing.TB, name string, options any) model.Model {
 	t.Helper()
-	m, err := builtin.New(name, options, deskDir)
+	m, err := builtin.New(t.Context(), name, options, deskDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ type matches struct {
 
 func TestNearestFindsTheChecklistOfATicket(t *testing.T) {
 	embedder := newModel(t, "embedder", nil)
-	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml"})
+	m := newModel(t, "nearest", builtin.NearestOptions{Items: "checklists.yaml"})
 	got := decode[matches](t, answer(t, `{"text":"my robot sits on the dock all night but will not charge, the battery stays empty"}`, embedder, m))
 	if len(got.Matches) == 0 || got.Matches[0].ID != "vac-wont-charge" || got.Matches[0].Title == "" {
 		t.Fatalf("matches are %+v", got)
@@ -115,7 +115,7 @@ func TestNearestFindsTheChecklistOfATicket(t *testing.T) {
 
 func TestNearestAbstains(t *testing.T) {
 	embedder := newModel(t, "embedder", nil)
-	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml"})
+	m := newModel(t, "nearest", builtin.NearestOptions{Items: "checklists.yaml"})
 	value := answer(t, `{"text":"Dear hiring manager, please find my application as an accountant attached"}`, embedder, m)
 	if string(value) != `{"matches":[]}` {
 		t.Errorf("answered %s", value)
@@ -124,7 +124,7 @@ func TestNearestAbstains(t *testing.T) {
 
 func TestNearestHasNoThresholdWhenToldSo(t *testing.T) {
 	embedder := newModel(t, "embedder", nil)
-	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml", "threshold": -1, "top": 5})
+	m := newModel(t, "nearest", builtin.NearestOptions{Items: "checklists.yaml", Threshold: new(float64(-1)), Top: 5})
 	if got := decode[matches](t, answer(t, `{"text":"hello"}`, embedder, m)); len(got.Matches) != 5 {
 		t.Errorf("%d matches, want 5", len(got.Matches))
 	}
@@ -132,7 +132,7 @@ func TestNearestHasNoThresholdWhenToldSo(t *testing.T) {
 
 func TestNearestLearnsFromExamples(t *testing.T) {
 	embedder := newModel(t, "embedder", nil)
-	m := newModel(t, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
+	m := newModel(t, "nearest", builtin.NearestOptions{Items: "checklists.yaml", Examples: []string{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
 	got := decode[matches](t, answer(t, `{"text":"the coffee machine leaks, there is a puddle under it every morning"}`, embedder, m))
 	if len(got.Matches) == 0 || got.Matches[0].ID != "brew-leak" || got.Matches[0].Score > 1 {
 		t.Errorf("matches are %+v", got)
@@ -162,7 +162,7 @@ func TestNearestExamplesThatAreWrongAreExplained(t *testing.T) {
 		"garbage.jsonl": "not valid JSON",
 		"absent.jsonl":  "absent.jsonl",
 	} {
-		_, err := builtin.New("nearest", map[string]any{"items": "items.yaml", "examples": []any{file}}, dir)
+		_, err := builtin.New(t.Context(), "nearest", builtin.NearestOptions{Items: "items.yaml", Examples: []string{file}}, dir)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "option examples") {
 			t.Errorf("%s: error is %v, want %s", file, err, want)
 		}
@@ -181,8 +181,8 @@ func TestNearestWithExamplesReadsTheText(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	options := map[string]any{"items": "items.yaml", "examples": []any{"known.jsonl"}}
-	m, err := builtin.New("nearest", options, dir)
+	options := builtin.NearestOptions{Items: "items.yaml", Examples: []string{"known.jsonl"}}
+	m, err := builtin.New(t.Context(), "nearest", options, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestNearestWithExamplesReadsTheText(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "known.jsonl"), []byte(`{"text":"x","checklist":null,"class":7}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := builtin.New("nearest", options, dir); err == nil || !strings.Contains(err.Error(), `field "class" is 7`) {
+	if _, err := builtin.New(t.Context(), "nearest", options, dir); err == nil || !strings.Contains(err.Error(), `field "class" is 7`) {
 		t.Errorf("error is %v, want one about the class", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestEmbedderAnswersWithAVectorOfLengthOne(t *testing.T) {
 		Vector []float64
 		Text   string
 	}
-	m := newModel(t, "embedder", map[string]any{"field": "body"})
+	m := newModel(t, "embedder", builtin.EmbedderOptions{Field: "body"})
 	if got := decode[vector](t, answer(t, `{"body":"\"cold\" ☕"}`, m)).Text; got != `"cold" ☕` {
 		t.Errorf("the text is %q", got)
 	}
@@ -244,9 +244,9 @@ func TestItemsThatAreWrongAreInvalid(t *testing.T) {
 		{"nearest", `[1]`, "an array"},
 		{"nearest", ``, "empty"},
 	} {
-		var options map[string]any
+		var options any
 		if test.model == "nearest" {
-			options = map[string]any{"items": "checklists.yaml"}
+			options = builtin.NearestOptions{Items: "checklists.yaml"}
 		}
 		answers, err := newModel(t, test.model, options).Predict(context.Background(), []model.Item{{Value: []byte(test.value)}})
 		if err != nil {
@@ -286,20 +286,18 @@ func TestOptionsThatAreWrongAreExplained(t *testing.T) {
 	write("bad.bin", "these are no weights")
 	for _, test := range []struct {
 		model   string
-		options map[string]any
+		options any
 		want    string
 	}{
-		{"nearest", nil, "option items is missing"},
-		{"nearest", map[string]any{"items": "absent.yaml"}, "absent.yaml"},
-		{"nearest", map[string]any{"items": "twice.yaml"}, `"a" is there twice`},
-		{"nearest", map[string]any{"items": "bare.yaml"}, "has no title"},
-		{"nearest", map[string]any{"items": "none.yaml"}, "no items"},
-		{"nearest", map[string]any{"items": "bare.yaml", "top": 0}, "option top"},
-		{"sentiment", map[string]any{"weights": "bad.bin"}, "bad.bin"},
-		{"classifier", map[string]any{"weights": "bad.bin"}, "not usable as weights"},
-		{"embedder", map[string]any{"feild": "x"}, `did you mean "field"`},
+		{"nearest", nil, "option items: is missing"},
+		{"nearest", builtin.NearestOptions{Items: "absent.yaml"}, "absent.yaml"},
+		{"nearest", builtin.NearestOptions{Items: "twice.yaml"}, `"a" is there twice`},
+		{"nearest", builtin.NearestOptions{Items: "bare.yaml"}, "has no title"},
+		{"nearest", builtin.NearestOptions{Items: "none.yaml"}, "no items"},
+		{"sentiment", builtin.SentimentOptions{Weights: "bad.bin"}, "bad.bin"},
+		{"classifier", builtin.ClassifierOptions{Weights: "bad.bin"}, "not usable as weights"},
 	} {
-		_, err := builtin.New(test.model, test.options, dir)
+		_, err := builtin.New(t.Context(), test.model, test.options, dir)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s %v: error is %v, want %s", test.model, test.options, err, test.want)
 		}
@@ -331,6 +329,6 @@ func BenchmarkClassifier(b *testing.B) {
 }
 
 func BenchmarkNearest(b *testing.B) {
-	m := newModel(b, "nearest", map[string]any{"items": "checklists.yaml", "examples": []any{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
+	m := newModel(b, "nearest", builtin.NearestOptions{Items: "checklists.yaml", Examples: []string{"training.jsonl", "training-2.jsonl", "training-3.jsonl"}})
 	benchmark(b, m, string(answer(b, ticket, newModel(b, "embedder", nil))))
 }

@@ -26,11 +26,17 @@ type embedding struct {
 	vector []float32
 }
 
-// newEmbedder reads the option
-//
-//	field: the ticket's field that holds the text (default: text)
-func newEmbedder(o *options, _ string) (model.Model, error) {
-	m := &embedder{name: version("embedder@1"), field: o.text("field", "text"), model: embed.Default()}
+// EmbedderOptions are the options of the model embedder.
+type EmbedderOptions struct {
+	Field string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
+}
+
+func embedderShape(o *EmbedderOptions) model.Shape {
+	return model.Shape{Reads: []string{o.Field}, Writes: []string{"vector", "text"}}
+}
+
+func newEmbedder(_ context.Context, o *EmbedderOptions, _ model.Spec) (model.Model, error) {
+	m := &embedder{name: version("embedder@1"), field: o.Field, model: embed.Default()}
 	m.pool.New = func() any { return &embedding{vector: make([]float32, m.model.Dim())} }
 	return m, nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/millrace-ml/millrace/text/embed"
 	"github.com/millrace-ml/millrace/text/nearest"
@@ -15,7 +14,6 @@ import (
 
 // exampleFiles are JSONL files of texts for which the right item is known.
 type exampleFiles struct {
-	dir                string
 	paths              []string
 	field, label, kind string
 }
@@ -28,9 +26,6 @@ func (f exampleFiles) read(items []item) (examples []nearest.Example, contents [
 		index[it.ID] = i
 	}
 	for _, path := range f.paths {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(f.dir, path)
-		}
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return nil, nil, err

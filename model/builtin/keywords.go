@@ -31,30 +31,34 @@ type extraction struct {
 	result keywords.Result
 }
 
-// newKeywords reads the options
-//
-//	products:  names of the catalogue's products (default: none)
-//	catalogue: or a YAML file whose field products lists them, each a name or
-//	           a mapping with a name
-//	max:       how many phrases to answer with at most (default: 6)
-func newKeywords(o *options, dir string) (model.Model, error) {
-	products := o.texts("products")
-	most := o.integer("max", 6, 1, 100)
-	if path := o.file("catalogue", dir); path != "" {
+// KeywordsOptions are the options of the model keywords.
+type KeywordsOptions struct {
+	Products  []string `json:"products,omitempty" jsonschema:"Names of the catalogue's products. Default: none"`
+	Catalogue string   `json:"catalogue,omitempty" jsonschema:"In place of products, a YAML file whose field products lists them, each a name or a mapping with a name"`
+	Max       int      `json:"max,omitempty" default:"6" min:"1" max:"100" jsonschema:"How many phrases to answer with at most"`
+}
+
+func keywordsShape(*KeywordsOptions) model.Shape {
+	return model.Shape{Reads: []string{"tokens"}, Writes: []string{"keywords", "products"}}
+}
+
+func newKeywords(_ context.Context, o *KeywordsOptions, s model.Spec) (model.Model, error) {
+	products := o.Products
+	if o.Catalogue != "" {
 		if products != nil {
-			return nil, errors.New("options products and catalogue say the same: give one of them")
+			return nil, &model.OptionError{Option: "catalogue", Err: errors.New("it says the same as option products; give one of them")}
 		}
 		var err error
-		if products, err = Products(path); err != nil {
-			return nil, fmt.Errorf("option catalogue: %w", err)
+		if products, err = Products(s.Path(o.Catalogue)); err != nil {
+			return nil, &model.OptionError{Option: "catalogue", Err: err}
 		}
 	}
-	extractor, err := keywords.New(keywords.Options{Products: products, Max: most})
+	extractor, err := keywords.New(keywords.Options{Products: products, Max: o.Max})
 	if err != nil {
 		return nil, err
 	}
 	m := &keywordsModel{
-		name:      version("keywords@1", append([]string{strconv.Itoa(most)}, products...)...),
+		name:      version("keywords@1", append([]string{strconv.Itoa(o.Max)}, products...)...),
 		extractor: extractor,
 		products:  products,
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace-ml/millrace/model"
 )
 
-var products = []any{"RoboVac X30", "RoboVac Mini", "Rowan Home app"}
+var products = []string{"RoboVac X30", "RoboVac Mini", "Rowan Home app"}
 
 func TestKeywordsFollowTheTagger(t *testing.T) {
 	text := "Hi,\n\nthe robovac x-30 left a “deep scratch” on my floor"
@@ -31,7 +31,7 @@ func TestKeywordsFollowTheTagger(t *testing.T) {
 		}
 		Products []string
 	}
-	value := answer(t, newModel(t, "keywords", map[string]any{"products": products}), tags)
+	value := answer(t, newModel(t, "keywords", KeywordsOptions{Products: products}), tags)
 	if err := json.Unmarshal([]byte(value), &got); err != nil {
 		t.Fatalf("%s: %v", value, err)
 	}
@@ -109,7 +109,7 @@ func TestTheCatalogueMayBeAFile(t *testing.T) {
 	write("good.yaml", "company: Rowan\nproducts:\n  - name: RoboVac X30\n    description: a robot\n  - AirPure 500\n")
 	write("none.yaml", "products: []\n")
 	write("bare.yaml", "products: [{id: 1}]\n")
-	m, err := New("keywords", map[string]any{"catalogue": "good.yaml"}, dir)
+	m, err := New(t.Context(), "keywords", KeywordsOptions{Catalogue: "good.yaml"}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +122,11 @@ func TestTheCatalogueMayBeAFile(t *testing.T) {
 		"none.yaml":   "there are no products",
 		"bare.yaml":   "product 1 has no name",
 	} {
-		if _, err := New("keywords", map[string]any{"catalogue": options}, dir); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(t.Context(), "keywords", KeywordsOptions{Catalogue: options}, dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", options, err, want)
 		}
 	}
-	if _, err := New("keywords", map[string]any{"catalogue": "good.yaml", "products": products}, dir); err == nil {
+	if _, err := New(t.Context(), "keywords", KeywordsOptions{Catalogue: "good.yaml", Products: products}, dir); err == nil {
 		t.Error("two catalogues were taken")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/millrace-ml/millrace/model"
 )
 
 // scoreDecimals: a probability that is right to a thousandth is as right as
@@ -46,20 +48,19 @@ func (l labeller) append(dst []byte, probabilities []float64, best int) []byte {
 	return append(dst, "}}"...)
 }
 
-// loadWeights loads the weights of a model from the file that the option names,
-// or gives the model's own when it names none. It tells what to add to the
-// model's version.
-func loadWeights[M any](o *options, dir string, own func() M, load func(r io.Reader) (M, error)) (m M, settings []string, err error) {
-	path := o.file("weights", dir)
+// loadWeights loads the weights of a model from the file that option weights
+// names, or gives the model's own when it names none. It tells what to add to
+// the model's version.
+func loadWeights[M any](path string, own func() M, load func(r io.Reader) (M, error)) (m M, settings []string, err error) {
 	if path == "" {
 		return own(), nil, nil
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return m, nil, fmt.Errorf("option weights: %w", err)
+		return m, nil, &model.OptionError{Option: "weights", Err: err}
 	}
 	if m, err = load(bytes.NewReader(content)); err != nil {
-		return m, nil, fmt.Errorf("option weights: %s: %w", path, err)
+		return m, nil, &model.OptionError{Option: "weights", Err: fmt.Errorf("%s: %w", path, err)}
 	}
 	return m, []string{string(content)}, nil
 }

@@ -4,7 +4,6 @@ package builtin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -42,53 +41,52 @@ type item struct {
 	Steps    []string `yaml:"steps"`
 }
 
-// newNearest reads the options
-//
-//	items:     a YAML file, a list of items with id, title, symptoms and steps
-//	top:       how many matches to give at most (default 3)
-//	threshold: the score below which nothing is given; of a model with examples,
-//	           the probability that any item fits
-//	examples:  JSONL files of texts whose right item is known, to learn from
-//	label:     the examples' field with the item's id, or null where there is none
-//	           (default: checklist)
-//	kind:      the examples' field that says what sort of text needs no item, such
-//	           as its class; it may be missing (default: class)
-//	field:     the examples' field with the text (default: text)
-func newNearest(o *options, dir string) (model.Model, error) {
-	path := o.file("items", dir)
-	m := &nearestModel{top: o.integer("top", 3, 1, 1000)}
-	examples := exampleFiles{
-		dir: dir, paths: o.texts("examples"),
-		field: o.text("field", "text"), label: o.text("label", "checklist"), kind: o.text("kind", "class"),
+// NearestOptions are the options of the model nearest.
+type NearestOptions struct {
+	Items     string   `json:"items" jsonschema:"A YAML file, a list of items with id, title, symptoms and steps"`
+	Top       int      `json:"top,omitempty" default:"3" min:"1" max:"1000" jsonschema:"How many matches to give at most"`
+	Threshold *float64 `json:"threshold,omitempty" min:"-1" max:"1" jsonschema:"The score below which nothing is given, from -1; with examples, the probability that any item fits, from 0. Default: one that suits the model"`
+	Examples  []string `json:"examples,omitempty" jsonschema:"JSONL files of texts whose right item is known, to learn from. Default: none"`
+	Label     string   `json:"label,omitempty" default:"checklist" jsonschema:"The examples' field with the item's id, or null where there is none"`
+	Kind      string   `json:"kind,omitempty" default:"class" jsonschema:"The examples' field that says what sort of text needs no item, such as its class; it may be missing"`
+	Field     string   `json:"field,omitempty" default:"text" jsonschema:"The examples' field with the text"`
+}
+
+func nearestShape(o *NearestOptions) model.Shape {
+	reads := []string{"vector"}
+	if len(o.Examples) > 0 {
+		reads = append(reads, "text")
 	}
-	scoring, certainty := nearest.DefaultOptions(), nearest.DefaultCertainty
-	if len(examples.paths) > 0 {
-		certainty = o.number("threshold", certainty, 0, 1)
-	} else {
-		scoring.Threshold = o.number("threshold", scoring.Threshold, -1, 1)
+	return model.Shape{Reads: reads, Writes: []string{"matches"}}
+}
+
+func newNearest(ctx context.Context, o *NearestOptions, s model.Spec) (model.Model, error) {
+	m := &nearestModel{top: o.Top}
+	scoring, certainty, err := o.thresholds()
+	if err != nil {
+		return nil, &model.OptionError{Option: "threshold", Err: err}
 	}
-	if o.problem() != nil {
-		return nil, o.problem()
-	}
-	if path == "" {
-		return nil, errors.New("option items is missing: it names the YAML file of the items to find")
-	}
+	path := s.Path(o.Items)
 	content, items, err := readItems(path)
 	if err != nil {
-		return nil, fmt.Errorf("option items: %w", err)
+		return nil, &model.OptionError{Option: "items", Err: err}
 	}
 	described := itemsToFind(items)
 	if m.index, err = nearest.New(described, embed.Default().Dim(), scoring); err != nil {
-		return nil, fmt.Errorf("option items: %s: %w", path, err)
+		return nil, &model.OptionError{Option: "items", Err: fmt.Errorf("%s: %w", path, err)}
 	}
 	settings := []string{string(content), fmt.Sprint(m.top, scoring, certainty)}
-	if len(examples.paths) > 0 {
+	if len(o.Examples) > 0 {
+		examples := exampleFiles{field: o.Field, label: o.Label, kind: o.Kind}
+		for _, file := range o.Examples {
+			examples.paths = append(examples.paths, s.Path(file))
+		}
 		known, contents, err := examples.read(items)
 		if err != nil {
-			return nil, fmt.Errorf("option examples: %w", err)
+			return nil, &model.OptionError{Option: "examples", Err: err}
 		}
-		if m.learned, err = nearest.Learn(context.Background(), described, known, certainty); err != nil {
-			return nil, fmt.Errorf("option examples: %w", err)
+		if m.learned, err = nearest.Learn(ctx, described, known, certainty); err != nil {
+			return nil, &model.OptionError{Option: "examples", Err: err}
 		}
 		settings = append(settings, contents...)
 	}
@@ -102,6 +100,22 @@ func newNearest(o *options, dir string) (model.Model, error) {
 		return &finding{embedded: embeddedText{vector: make([]float32, embed.Default().Dim())}}
 	}
 	return m, nil
+}
+
+// thresholds are how near an item has to be, and how certain a model that has
+// learned from examples has to be that any fits.
+func (o *NearestOptions) thresholds() (nearest.Options, float64, error) {
+	scoring, certainty := nearest.DefaultOptions(), nearest.DefaultCertainty
+	switch {
+	case o.Threshold == nil:
+	case len(o.Examples) == 0:
+		scoring.Threshold = *o.Threshold
+	case *o.Threshold < 0:
+		return scoring, 0, fmt.Errorf("with examples it is a probability, from 0 to 1, not %v", *o.Threshold)
+	default:
+		certainty = *o.Threshold
+	}
+	return scoring, certainty, nil
 }
 
 func readItems(path string) ([]byte, []item, error) {

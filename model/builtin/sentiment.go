@@ -24,15 +24,21 @@ type judging struct {
 	probabilities []float64
 }
 
-// newSentiment reads the options
-//
-//	field:   the ticket's field that holds the text (default: text)
-//	weights: a file that "millrace train sentiment" made
-func newSentiment(o *options, dir string) (model.Model, error) {
-	m := &sentimentModel{field: o.text("field", "text")}
+// SentimentOptions are the options of the model sentiment.
+type SentimentOptions struct {
+	Field   string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
+	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train sentiment made. Default: the weights that come with Millrace"`
+}
+
+func sentimentShape(o *SentimentOptions) model.Shape {
+	return model.Shape{Reads: []string{o.Field}, Writes: []string{"label", "scores"}}
+}
+
+func newSentiment(_ context.Context, o *SentimentOptions, s model.Spec) (model.Model, error) {
+	m := &sentimentModel{field: o.Field}
 	var settings []string
 	var err error
-	m.model, settings, err = loadWeights(o, dir, sentiment.English, sentiment.Load)
+	m.model, settings, err = loadWeights(s.Path(o.Weights), sentiment.English, sentiment.Load)
 	if err != nil {
 		return nil, err
 	}

@@ -31,15 +31,21 @@ type tagging struct {
 	tags   []tagger.Tag
 }
 
-// newTagger reads the options
-//
-//	field:   the ticket's field that holds the text (default: text)
-//	weights: a file that "millrace train tagger" made
-func newTagger(o *options, dir string) (model.Model, error) {
-	m := &taggerModel{field: o.text("field", "text")}
+// TaggerOptions are the options of the model tagger.
+type TaggerOptions struct {
+	Field   string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
+	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train tagger made. Default: the weights that come with Millrace"`
+}
+
+func taggerShape(o *TaggerOptions) model.Shape {
+	return model.Shape{Reads: []string{o.Field}, Writes: []string{"tokens"}}
+}
+
+func newTagger(_ context.Context, o *TaggerOptions, s model.Spec) (model.Model, error) {
+	m := &taggerModel{field: o.Field}
 	var settings []string
 	var err error
-	m.tagger, settings, err = loadWeights(o, dir, tagger.English, tagger.Load)
+	m.tagger, settings, err = loadWeights(s.Path(o.Weights), tagger.English, tagger.Load)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/millrace-ml/millrace/model"
 )
 
-func newModel(t testing.TB, name string, options map[string]any) model.Model {
+func newModel(t testing.TB, name string, options any) model.Model {
 	t.Helper()
-	m, err := New(name, options, t.TempDir())
+	m, err := New(t.Context(), name, options, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestTaggerTakesAPlainStringAndAnotherField(t *testing.T) {
 	if got := answer(t, newModel(t, "tagger", nil), `"Hello"`); got != want {
 		t.Errorf("plain string: %s", got)
 	}
-	m := newModel(t, "tagger", map[string]any{"field": "body"})
+	m := newModel(t, "tagger", TaggerOptions{Field: "body"})
 	if got := answer(t, m, `{"text": 1, "body": "Hello"}`); got != want {
 		t.Errorf("field body: %s", got)
 	}
@@ -151,7 +151,7 @@ func BenchmarkTagger(b *testing.B) {
 // The chain that the example runs: a ticket, its tags, its keywords.
 func BenchmarkKeywords(b *testing.B) {
 	tags := newModel(b, "tagger", nil)
-	m := newModel(b, "keywords", map[string]any{"products": []any{"RoboVac X30", "RoboVac Mini", "BrewMate Duo", "Rowan Home app"}})
+	m := newModel(b, "keywords", KeywordsOptions{Products: []string{"RoboVac X30", "RoboVac Mini", "BrewMate Duo", "Rowan Home app"}})
 	value := answer(b, tags, `{"text":"hi, my robovac x-30 wont charge anymore since the last update. I've tried cleaning the contacts twice, what else can I do?"}`)
 	items := make([]model.Item, 64)
 	for i := range items {

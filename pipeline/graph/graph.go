@@ -115,13 +115,15 @@ func (b *builder) topics() {
 
 func (b *builder) service(name string) {
 	s := b.p.Services[name]
-	detail := s.Model.Builtin
-	if s.Consumers > 1 {
-		detail += " ×" + strconv.Itoa(s.Consumers)
+	detail := s.Model.Argument
+	about := fmt.Sprintf("Service %s runs model %s", name, s.Model)
+	if s.Concurrency > 1 {
+		detail += " ×" + strconv.Itoa(s.Concurrency)
+		about += fmt.Sprintf(", up to %d calls at once", s.Concurrency)
 	}
 	n := b.node(Node{
 		ID: "service/" + name, Kind: Service, Name: name, Detail: detail,
-		About: fmt.Sprintf("Service %s runs model %s with %s", name, s.Model.Builtin, count(s.Consumers, "consumer")),
+		About: about,
 	})
 	for _, t := range s.From {
 		b.edge(b.topic(t), n, false)

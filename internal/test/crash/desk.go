@@ -26,11 +26,11 @@ type service struct{ name, from, to, path, options string }
 
 var services = []service{
 	{"sentiment", "tickets", "sentiments", "sentiment", "batch: {max: 16}"},
-	{"tagger", "tickets", "tags", "tagger", "batch: {max: 32}, consumers: 3"},
-	{"embedder", "tickets", "embeddings", "embedder", "batch: {max: 32}, consumers: 2"},
-	{"classifier", "tags", "classes", "tagger/classifier", "batch: {max: 16}, consumers: 2"},
+	{"tagger", "tickets", "tags", "tagger", "batch: {max: 32}, concurrency: 3"},
+	{"embedder", "tickets", "embeddings", "embedder", "batch: {max: 32}, concurrency: 2"},
+	{"classifier", "tags", "classes", "tagger/classifier", "batch: {max: 16}, concurrency: 2"},
 	{"keywords", "tags", "keywords", "tagger/keywords", "batch: {max: 64}"},
-	{"checklist", "embeddings", "checklists", "embedder/checklist", "batch: {max: 24}, consumers: 2"},
+	{"checklist", "embeddings", "checklists", "embedder/checklist", "batch: {max: 24}, concurrency: 2"},
 }
 
 // joins are the services whose answers the gather waits for.

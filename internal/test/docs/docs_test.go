@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/kinds"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -145,7 +145,7 @@ func TestPipelinesInTheDocsAreValid(t *testing.T) {
 				continue
 			}
 			checked++
-			_, problems := pipeline.Check(page, []byte(b.text), nil, pipeline.Known{Builtins: builtin.Names()})
+			_, problems := pipeline.Check(page, []byte(b.text), nil, pipeline.WithKinds(kinds.All(nil)...))
 			if problems.Errors() > 0 {
 				t.Errorf("%s:%d: %v", page, b.line, problems)
 			}

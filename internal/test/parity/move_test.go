@@ -18,7 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/gather"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/model/builtin"
+	"github.com/millrace-ml/millrace/model/kinds"
 	"github.com/millrace-ml/millrace/pipeline"
 )
 
@@ -83,12 +83,12 @@ func (m move) end(place int, p *pipeline.Pipeline) string {
 
 func (m move) load(place int) *pipeline.Pipeline {
 	m.Helper()
-	p, problems, err := pipeline.CheckFile(filepath.Join(m.dir, m.files[place]), pipeline.Known{Builtins: builtin.Names()})
+	p, problems, err := pipeline.CheckFile(filepath.Join(m.dir, m.files[place]), pipeline.WithKinds(kinds.All(nil)...))
 	if err != nil || problems.Errors() > 0 {
 		m.Fatal(err, problems)
 	}
 	for name, s := range p.Services {
-		s.Batch.Max = 8 // so that there is a middle
+		s.Batch.Auto, s.Batch.Max = false, 8 // so that there is a middle
 		p.Services[name] = s
 	}
 	return p
@@ -96,7 +96,7 @@ func (m move) load(place int) *pipeline.Pipeline {
 
 func (m move) open(place int) broker.Broker {
 	m.Helper()
-	b, err := brokers.Open(m.load(place).Broker, m.data(place), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	b, err := brokers.Open(m.load(place).BrokerURL(), m.data(place), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		m.Fatal(err)
 	}

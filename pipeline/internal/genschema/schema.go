@@ -43,6 +43,10 @@ func generate() ([]byte, error) {
 
 func build() (*jsonschema.Schema, error) {
 	name := text(namePattern)
+	model, err := models()
+	if err != nil {
+		return nil, err
+	}
 	s, err := jsonschema.For[pipeline.Pipeline](&jsonschema.ForOptions{
 		TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 			reflect.TypeFor[pipeline.Duration](): text(durationPattern),
@@ -51,6 +55,7 @@ func build() (*jsonschema.Schema, error) {
 			}},
 			reflect.TypeFor[pipeline.Names](): {AnyOf: []*jsonschema.Schema{name, list(name)}},
 			reflect.TypeFor[[]string]():       list(name),
+			reflect.TypeFor[pipeline.Model](): model,
 		},
 	})
 	if err != nil {
@@ -63,11 +68,14 @@ func build() (*jsonschema.Schema, error) {
 	s.Title = "Millrace pipeline"
 	s.Description = "A graph of topics, services that run models on them, and gathers that join their results."
 	s.Properties["services"].MinProperties = jsonschema.Ptr(1)
-	for at, pattern := range map[string]string{"broker": brokerPattern, "name": namePattern} {
+	for at, pattern := range map[string]string{"broker": brokerPattern, "name": namePattern, "durability": `^(fsync|os)$`} {
 		replace(s.Properties[at], text(pattern))
 	}
 	service, gather := s.Properties["services"].AdditionalProperties, s.Properties["gather"].AdditionalProperties
 	replace(service.Properties["start"], text(startPattern))
+	limits := *service.Properties["batch"]
+	limits.Description = ""
+	replace(service.Properties["batch"], &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text("^auto$"), &limits}})
 	replace(gather.Properties["start"], text(startPattern))
 	for _, topic := range []*jsonschema.Schema{service.Properties["to"], gather.Properties["to"], gather.Properties["of"]} {
 		replace(topic, text(namePattern))
@@ -114,6 +122,8 @@ func refine(s *jsonschema.Schema, t reflect.Type) error {
 
 func refineField(s *jsonschema.Schema, f reflect.StructField) error {
 	switch {
+	case f.Type == reflect.TypeFor[pipeline.Model]():
+		return nil
 	case f.Type.Kind() == reflect.Struct:
 		return refine(s, f.Type)
 	case f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
@@ -133,18 +143,38 @@ func refineField(s *jsonschema.Schema, f reflect.StructField) error {
 		if f.Tag.Get("default") == "0s" {
 			replace(s, &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(pattern), {Enum: []any{0}}}})
 		}
-	case f.Type.Kind() == reflect.Int:
-		number := &jsonschema.Schema{Type: "integer"}
-		for tag, bound := range map[string]**float64{"min": &number.Minimum, "max": &number.Maximum} {
-			n, err := strconv.ParseFloat(f.Tag.Get(tag), 64)
-			if err != nil {
-				return fmt.Errorf("tag %s: %w", tag, err)
-			}
-			*bound = &n
+	default:
+		if err := refineNumber(s, f); err != nil {
+			return err
 		}
-		replace(s, &jsonschema.Schema{AnyOf: []*jsonschema.Schema{number, {Type: "string", Pattern: variable}}})
 	}
 	return setDefault(s, f)
+}
+
+// refineNumber gives a number its range, and lets a variable stand for it.
+func refineNumber(s *jsonschema.Schema, f reflect.StructField) error {
+	kind := f.Type.Kind()
+	if kind == reflect.Pointer {
+		kind = f.Type.Elem().Kind()
+	}
+	names := map[reflect.Kind]string{reflect.Int: "integer", reflect.Float64: "number", reflect.Bool: "boolean"}
+	if names[kind] == "" {
+		return nil
+	}
+	value := &jsonschema.Schema{Type: names[kind]}
+	for tag, bound := range map[string]**float64{"min": &value.Minimum, "max": &value.Maximum} {
+		text, ok := f.Tag.Lookup(tag)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("tag %s: %w", tag, err)
+		}
+		*bound = &n
+	}
+	replace(s, &jsonschema.Schema{AnyOf: []*jsonschema.Schema{value, {Type: "string", Pattern: variable}}})
+	return nil
 }
 
 func setDefault(s *jsonschema.Schema, f reflect.StructField) error {
@@ -153,12 +183,9 @@ func setDefault(s *jsonschema.Schema, f reflect.StructField) error {
 		return nil
 	}
 	var value any = def
-	if f.Type.Kind() == reflect.Int {
-		n, err := strconv.Atoi(def)
-		if err != nil {
-			return fmt.Errorf("tag default: %w", err)
-		}
-		value = n
+	switch f.Type.Kind() {
+	case reflect.Int, reflect.Float64, reflect.Bool:
+		value = json.RawMessage(def)
 	}
 	data, err := json.Marshal(value)
 	s.Default = data

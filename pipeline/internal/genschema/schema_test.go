@@ -82,6 +82,9 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 				look(at+"."+name+".*", p.AdditionalProperties)
 			}
 		}
+		for _, form := range s.AnyOf {
+			look(at, form)
+		}
 	}
 	look("", s)
 }
