@@ -106,7 +106,7 @@ func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers
 		key = nil
 	}
 	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: !b.s.c.Repartition, Key: key, Value: value, Headers: headers,
+		Topic: topic, Partition: r.Partition, Pinned: true, Key: key, Value: value, Headers: headers,
 	})
 	b.madeBy = append(b.madeBy, i)
 }

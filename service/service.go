@@ -31,14 +31,9 @@ type Config struct {
 	Name  string // its name, the last segment of its records' ids
 	Group string // its consumer group
 	From  []string
-	To    string
-	Dead  string // topic of its dead letters
+	To    string // results stay in the partition of their input: it has as many as From
+	Dead  string // topic of its dead letters, with as many partitions too
 	Model model.Model
-
-	// Repartition places results by key. Otherwise they go to the partition of
-	// their input, where a join finds them whatever the key: To must then have
-	// as many partitions as From.
-	Repartition bool
 
 	Batch     broker.Want     // its records, bytes and wait
 	Consumers int             // members of the group in this process; 0 means 1
