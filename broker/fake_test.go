@@ -205,6 +205,13 @@ func (m *fakeMember) publish(p int32, n int) {
 	m.wake()
 }
 
+// failPoll makes the next Poll return an error.
+func (m *fakeMember) failPoll(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pollErr = err
+}
+
 func (m *fakeMember) wake() {
 	close(m.changed)
 	m.changed = make(chan struct{})
