@@ -70,6 +70,9 @@ func TestPollFillsInWhatIsNotWanted(t *testing.T) {
 		if n := len(open(t, c, 0).Records); n != 1024 {
 			t.Errorf("Poll returned %d records, the default is 1024", n)
 		}
+		if m.wanted.Bytes != 16<<20 {
+			t.Errorf("Poll asked for %d bytes, the default is 16 MiB", m.wanted.Bytes)
+		}
 	})
 }
 
