@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -48,12 +49,12 @@ func TestParsePosition(t *testing.T) {
 }
 
 func TestValidName(t *testing.T) {
-	for _, ok := range []string{"tickets", "a.b_c-D9"} {
+	for _, ok := range []string{"tickets", "a.b_c-D9", "...", strings.Repeat("n", 200)} {
 		if err := ValidName(ok); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, bad := range []string{"", ".", "..", "a b", "tickets/1", "ä"} {
+	for _, bad := range []string{"", ".", "..", "a b", "tickets/1", "ä", strings.Repeat("n", 201)} {
 		if ValidName(bad) == nil {
 			t.Errorf("ValidName(%q) = nil", bad)
 		}

@@ -29,8 +29,8 @@ const (
 )
 
 // Consumer is one member of a consumer group. It may have several batches open:
-// polled, and neither settled nor forgotten. Poll, Rewind and Assignment are used
-// by one goroutine; batches may be settled by others meanwhile.
+// polled, and neither settled nor forgotten. Poll, Rewind, Settle and Assignment
+// are used by one goroutine; batches may be settled by others meanwhile.
 //
 // The order of a partition is kept whatever is settled first: a batch waits for
 // those polled before it that share a partition with it, and batches that have

@@ -70,6 +70,9 @@ func TestPollFillsInWhatIsNotWanted(t *testing.T) {
 		if n := len(open(t, c, 0).Records); n != 1024 {
 			t.Errorf("Poll returned %d records, the default is 1024", n)
 		}
+		if m.wanted.Bytes != 16<<20 {
+			t.Errorf("Poll asked for %d bytes, the default is 16 MiB", m.wanted.Bytes)
+		}
 	})
 }
 
@@ -90,8 +93,9 @@ func TestAnErrorOfPollIsReturnedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 1)
 		m.publish(0, 1)
-		m.pollErr = errors.New("connection lost")
-		if b, err := c.Poll(t.Context(), Want{}); b != nil || !errors.Is(err, errors.Unwrap(err)) || err.Error() != "poll g: connection lost" {
+		lost := errors.New("connection lost")
+		m.failPoll(lost)
+		if b, err := c.Poll(t.Context(), Want{}); b != nil || !errors.Is(err, lost) || err.Error() != "poll g: connection lost" {
 			t.Errorf("Poll returned %v and %v", b, err)
 		}
 		wantList(t, "polled", places(open(t, c, 1)), "0/0")
@@ -158,6 +162,34 @@ func TestABatchThatIsLostDuringItsSettleIsFencedAfterwards(t *testing.T) {
 		wantErr(t, "what came again", begin(t.Context(), again, "again"), nil)
 		wantList(t, "published", m.published(), "again")
 	})
+}
+
+// A batch in doubt is not known to have changed nothing.
+func TestABatchInDoubtIsNotFencedBeforeTheDriverSaysSo(t *testing.T) {
+	for _, takesPlace := range []bool{false, true} {
+		t.Run(fmt.Sprint("took place: ", takesPlace), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, m := joinFake(t, 2)
+				lost := errors.New("connection lost")
+				m.settles = func(_ context.Context, n int, _ *Settlement) (bool, error) {
+					if n == 0 {
+						return takesPlace, lost
+					}
+					return true, nil
+				}
+				b := singles(t, c, m, 1)
+				wantErr(t, "a batch", begin(t.Context(), b[0], "a"), lost)
+				m.own(1)
+				m.publish(1, 1)
+				open(t, c, 1)
+				want := ErrFenced
+				if takesPlace {
+					want = nil
+				}
+				wantErr(t, "the batch of the partition that is lost", begin(t.Context(), b[0], "a"), want)
+			})
+		})
+	}
 }
 
 // wide opens a batch of partition 1, one of partitions 0 and 1, and one more of
@@ -362,6 +394,50 @@ func TestRewindWaitsForTheSettleUnderWay(t *testing.T) {
 		wantErr(t, "the one behind it", second, ErrFenced)
 		wantErr(t, "the one that came meanwhile", third, ErrFenced)
 		wantPolled(t, polling(t.Context(), c), "0/1", "0/2")
+	})
+}
+
+// A leader may have more than one settle to make.
+func TestRewindStopsALeaderBetweenItsSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 2)
+		lost, found := errors.New("connection lost"), make(chan struct{})
+		m.settles = func(_ context.Context, n int, _ *Settlement) (bool, error) {
+			if n == 0 {
+				return false, lost
+			}
+			<-found
+			return true, nil
+		}
+		b := singles(t, c, m, 1)
+		wantErr(t, "a batch", begin(t.Context(), b[0], "a"), lost)
+		leader := begin(t.Context(), b[1], "b") // finds out about the other one first
+		rewound := make(chan struct{})
+		go func() { c.Rewind(); close(rewound) }()
+		synctest.Wait()
+		close(found)
+		<-rewound
+		wantErr(t, "the leader", leader, ErrFenced)
+		wantErr(t, "the batch that was in doubt", begin(t.Context(), b[0], "a"), nil)
+		wantList(t, "published", m.published(), "a")
+	})
+}
+
+func TestRewindEndsASettleOfAllThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		g := make(gate)
+		m.settles = g.settles
+		b := singles(t, c, m, 1)
+		first := begin(t.Context(), b[0], "first")
+		all := make(chan error, 1)
+		go func() { all <- c.Settle(t.Context(), results("all")...) }()
+		synctest.Wait()
+		go c.Rewind()
+		synctest.Wait()
+		g <- struct{}{}
+		wantErr(t, "the settle under way", first, nil)
+		wantErr(t, "the one of all", all, ErrFenced)
 	})
 }
 

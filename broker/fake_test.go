@@ -176,6 +176,7 @@ type fakeMember struct {
 	results []string   // what was published
 	rewound [][]int32  // each Rewind
 	paused  [][]string // partitions, of each Poll
+	wanted  Want       // by the last Poll
 }
 
 // own gives the member these partitions from now on; the next Poll says so.
@@ -203,6 +204,13 @@ func (m *fakeMember) publish(p int32, n int) {
 	defer m.mu.Unlock()
 	m.end[p] += int64(n)
 	m.wake()
+}
+
+// failPoll makes the next Poll return an error.
+func (m *fakeMember) failPoll(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pollErr = err
 }
 
 func (m *fakeMember) wake() {
@@ -233,6 +241,7 @@ func (m *fakeMember) Poll(ctx context.Context, w Want) (Polled, error) {
 		paused = append(paused, fmt.Sprintf("%s/%d", tp.Topic, tp.Partition))
 	}
 	m.paused = append(m.paused, paused)
+	m.wanted = w
 	for {
 		if ctx.Err() != nil {
 			return Polled{}, ctx.Err()

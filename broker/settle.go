@@ -39,11 +39,9 @@ func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, route
 		}
 		return b.err
 	}
-	if !b.busy { // otherwise it was given the same results before
-		b.results, b.routed = results, routed
-	}
+	b.results, b.routed = results, routed // a settle under way or in doubt has its own
 	b.ready = true
-	lead := !c.settling && !c.rewinding
+	lead := !c.settling
 	c.settling = c.settling || lead
 	c.mu.Unlock()
 	for {

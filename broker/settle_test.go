@@ -374,6 +374,25 @@ func TestABatchIsSettledByOneSettleAtATime(t *testing.T) {
 	})
 }
 
+// It is a batch's turn to lead at the moment at which its context ends.
+func TestABatchThatGivesUpPassesTheLeadOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 2)
+		b := singles(t, c, m, 1)
+		c.settling = true // by somebody who passes the lead on to the first batch
+		other := begin(t.Context(), b[1], "other")
+		b[0].ready = true
+		b[0].wake <- nil
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.giveUp(ctx, b[0]); !errors.Is(err, context.Canceled) {
+			t.Errorf("the batch that gives up: %v", err)
+		}
+		wantErr(t, "the other batch", other, nil)
+		wantList(t, "published", m.published(), "other")
+	})
+}
+
 func TestSettledBatchesStaySettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 1)

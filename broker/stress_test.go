@@ -34,7 +34,7 @@ type storm struct {
 }
 
 func TestInAStormEveryRecordIsSettledOnceAndInOrder(t *testing.T) {
-	rounds := 400
+	rounds := 100
 	if os.Getenv("MILLRACE_LONG") != "" {
 		rounds *= 20
 	}
@@ -173,6 +173,9 @@ func answersTo(batches ...*Batch) []Record {
 func (s *storm) poll() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.upTo(6))*time.Millisecond)
 	defer cancel()
+	if s.chance(15) {
+		s.m.failPoll(errors.New("connection lost"))
+	}
 	b, err := s.c.Poll(ctx, Want{Records: 1 + s.upTo(4)})
 	if err != nil {
 		return
@@ -239,6 +242,7 @@ func (s *storm) drain() {
 	s.calm = true
 	s.mu.Unlock()
 	s.m.own(seq(stressPartitions)...)
+	s.m.failPoll(nil)
 	s.c.Rewind()
 	for s.left() > 0 {
 		b, err := s.c.Poll(s.t.Context(), Want{Records: 7})
