@@ -35,7 +35,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func create(t testing.TB, b *Broker, name string, partitions int) {
+func create(t testing.TB, b *broker.Broker, name string, partitions int) {
 	t.Helper()
 	must(t, b.CreateTopics(bounded(t), broker.Topic{Name: name, Partitions: partitions}))
 }
@@ -44,21 +44,33 @@ func pinned(topic, value string) broker.Record {
 	return broker.Record{Topic: topic, Pinned: true, Value: []byte(value)}
 }
 
-func join(t testing.TB, b *Broker, group string, topics ...string) broker.Consumer {
+func publish(t testing.TB, b *broker.Broker, records ...broker.Record) []broker.Place {
+	t.Helper()
+	places, err := b.Publish(bounded(t), records...)
+	must(t, err)
+	return places
+}
+
+func join(t testing.TB, b *broker.Broker, group string, topics ...string) *broker.Consumer {
 	t.Helper()
 	c, err := b.Join(bounded(t), group, broker.Start(), topics...)
 	must(t, err)
 	return c
 }
 
-func poll(t testing.TB, c broker.Consumer, w broker.Want) []broker.Record {
+func poll(t testing.TB, c *broker.Consumer, w broker.Want) []broker.Record {
 	t.Helper()
-	records, err := c.Poll(bounded(t), w)
-	must(t, err)
-	return records
+	return batch(t, c, w).Records
 }
 
-func readAll(t testing.TB, b *Broker, topic string) []broker.Record {
+func batch(t testing.TB, c *broker.Consumer, w broker.Want) *broker.Batch {
+	t.Helper()
+	b, err := c.Poll(bounded(t), w)
+	must(t, err)
+	return b
+}
+
+func readAll(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 	t.Helper()
 	r, err := b.Read(bounded(t), topic, broker.AllPartitions, broker.Start(), broker.End())
 	must(t, err)
@@ -72,6 +84,8 @@ func readAll(t testing.TB, b *Broker, topic string) []broker.Record {
 		all = append(all, records...)
 	}
 }
+
+func place(r broker.Record) broker.Place { return broker.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset} }
 
 func values(records []broker.Record) []string {
 	var list []string
@@ -146,7 +160,7 @@ func TestHeadersMayBeNamedKeyAndValue(t *testing.T) {
 	create(t, b, "tickets", 1)
 	sent := pinned("tickets", "v")
 	sent.Headers = []broker.Header{{Key: "value", Value: []byte("1")}, {Key: "key", Value: []byte("2")}, {Key: "", Value: nil}}
-	must(t, b.Publish(bounded(t), sent))
+	publish(t, b, sent)
 	got := readAll(t, b, "tickets")
 	if len(got) != 1 || len(got[0].Key) != 0 || string(got[0].Value) != "v" || fmt.Sprint(got[0].Headers) != fmt.Sprint(sent.Headers) {
 		t.Errorf("got %+v", got)
@@ -158,7 +172,7 @@ func TestXInfoGroupsShowsTheTruth(t *testing.T) {
 	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
 	create(t, b, "tickets", 1)
 	for i := range 10 {
-		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+		publish(t, b, pinned("tickets", strconv.Itoa(i)))
 	}
 	check := func(when string, lag int64) {
 		t.Helper()
@@ -187,7 +201,7 @@ func TestLagCountsWhatOthersHaveDeletedOneByOne(t *testing.T) {
 	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
 	create(t, b, "tickets", 1)
 	for i := range 200 {
-		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+		publish(t, b, pinned("tickets", strconv.Itoa(i)))
 	}
 	c := join(t, b, "desk", "tickets")
 	poll(t, c, broker.Want{Records: 50})
@@ -218,18 +232,22 @@ func TestALostReplyIsFoundOut(t *testing.T) {
 	watch := open(t, s.URL(), conformanceOptions)
 	create(t, b, "in", 1)
 	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a")))
+	publish(t, b, pinned("in", "warm up"), pinned("in", "a"))
 	c := join(t, b, "g", "in")
 	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
 	must(t, c.Settle(bounded(t)))
 	wantValues(t, poll(t, c, broker.Want{}), "a")
+	var places []broker.Place
 	for _, step := range []struct {
 		what string
 		call func() error
 		want []string
 	}{
 		{"settle", func() error { return c.Settle(bounded(t), pinned("out", "a")) }, []string{"a"}},
-		{"publish", func() error { return b.Publish(bounded(t), pinned("out", "b")) }, []string{"a", "b"}},
+		{"publish", func() (err error) {
+			places, err = b.Publish(bounded(t), pinned("out", "b"))
+			return err
+		}, []string{"a", "b"}},
 		{"settle without a batch", func() error { return c.Settle(bounded(t), pinned("out", "c")) }, []string{"a", "b", "c"}},
 	} {
 		p.Set(proxy.Faults{Lose: true})
@@ -245,6 +263,9 @@ func TestALostReplyIsFoundOut(t *testing.T) {
 		must(t, <-done)
 		wantValues(t, readAll(t, watch, "out"), step.want...)
 	}
+	if is := place(readAll(t, watch, "out")[1]); len(places) != 1 || places[0] != is {
+		t.Errorf("a publish whose answer got lost says %v, the record is at %v", places, is)
+	}
 }
 
 // The caller gives up a settle that the server has executed, and goes on.
@@ -255,7 +276,7 @@ func TestAnAbandonedSettleIsKnownToTheNextPoll(t *testing.T) {
 	watch := open(t, s.URL(), conformanceOptions)
 	create(t, b, "in", 1)
 	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a"), pinned("in", "b")))
+	publish(t, b, pinned("in", "warm up"), pinned("in", "a"), pinned("in", "b"))
 	c := join(t, b, "g", "in")
 	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
 	must(t, c.Settle(bounded(t)))
@@ -293,7 +314,7 @@ func TestAServerThatComesBackEmptyIsReported(t *testing.T) {
 	create(t, b, "in", 2)
 	create(t, b, "out", 2)
 	c := join(t, b, "g", "in")
-	must(t, b.Publish(bounded(t), pinned("in", "old"), pinned("in", "older")))
+	publish(t, b, pinned("in", "old"), pinned("in", "older"))
 	wantValues(t, poll(t, c, broker.Want{Records: 1}), "old")
 	s.Restart()
 	if err := c.Settle(bounded(t), pinned("out", "old")); !errors.Is(err, broker.ErrFenced) {
@@ -302,7 +323,7 @@ func TestAServerThatComesBackEmptyIsReported(t *testing.T) {
 	if !log.has("Redis has lost its data") {
 		t.Errorf("the loss is not in the log:\n%s", log.text.String())
 	}
-	must(t, b.Publish(bounded(t), pinned("in", "new")))
+	publish(t, b, pinned("in", "new"))
 	wantValues(t, poll(t, c, broker.Want{}), "new")
 	must(t, c.Settle(bounded(t), pinned("out", "new")))
 	wantValues(t, readAll(t, b, "out"), "new")
@@ -318,7 +339,7 @@ func TestAStreamThatEndsBeforeThePositionIsReported(t *testing.T) {
 	var log logged
 	b := open(t, "redis://"+p.Addr(), log.options())
 	create(t, b, "in", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "old")))
+	publish(t, b, pinned("in", "old"))
 	c := join(t, b, "g", "in")
 	wantValues(t, poll(t, c, broker.Want{}), "old")
 	must(t, c.Settle(bounded(t)))
@@ -327,15 +348,17 @@ func TestAStreamThatEndsBeforeThePositionIsReported(t *testing.T) {
 	defer cancel()
 	polled := make(chan []broker.Record, 1)
 	go func() {
-		records, _ := c.Poll(ctx, broker.Want{})
-		polled <- records
+		batch, err := c.Poll(ctx, broker.Want{})
+		if err == nil {
+			polled <- batch.Records
+		}
 	}()
 	waitFor(t, "the loss is reported", func() bool {
 		p.Reset() // what a client notices of a failover
 		time.Sleep(20 * time.Millisecond)
 		return log.has("Redis has lost records")
 	})
-	must(t, b.Publish(bounded(t), pinned("in", "new")))
+	publish(t, b, pinned("in", "new"))
 	wantValues(t, <-polled, "new")
 }
 
@@ -353,7 +376,7 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 		for i := range 3000 {
 			records = append(records, pinned(topic, fmt.Sprintf("%0100d", i)))
 		}
-		must(t, b.Publish(bounded(t), records...))
+		publish(t, b, records...)
 	}
 	c := join(t, b, "g", "aged")
 	count := func(topic string) int64 {
@@ -376,7 +399,7 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 		t.Errorf("the lag counts deleted records: %+v", lags)
 	}
 	// The group goes on with what there is.
-	must(t, b.Publish(bounded(t), pinned("aged", "next")))
+	publish(t, b, pinned("aged", "next"))
 	for {
 		batch := poll(t, c, broker.Want{})
 		must(t, c.Settle(bounded(t)))
@@ -392,7 +415,7 @@ func TestThePartitionsOfAKilledMemberMove(t *testing.T) {
 	killed, heir := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
 	create(t, killed, "in", 4)
 	c := join(t, killed, "g", "in")
-	must(t, killed.Publish(bounded(t), pinned("in", "a")))
+	publish(t, killed, pinned("in", "a"))
 	poll(t, c, broker.Want{})
 	must(t, killed.Close()) // with a batch, and without leaving
 	d := join(t, heir, "g", "in")
@@ -439,7 +462,7 @@ func TestAClockThatStandsStillUsesUpItsNumbersAndGoesOn(t *testing.T) {
 			want = append(want, strconv.Itoa(len(want)))
 			records = append(records, pinned("in", want[len(want)-1]))
 		}
-		must(t, b.Publish(bounded(t), records...))
+		publish(t, b, records...)
 	}
 	got := readAll(t, b, "in")
 	wantValues(t, got, want...)
@@ -486,12 +509,15 @@ func TestAPausedServerIsWaitedFor(t *testing.T) {
 	create(t, b, "in", 1)
 	create(t, b, "out", 1)
 	c := join(t, b, "g", "in")
-	must(t, b.Publish(bounded(t), pinned("in", "a")))
+	publish(t, b, pinned("in", "a"))
 	poll(t, c, broker.Want{})
 	s.Pause()
 	done := make(chan error, 2)
 	go func() { done <- c.Settle(bounded(t), pinned("out", "a")) }()
-	go func() { done <- b.Publish(bounded(t), pinned("in", "b")) }()
+	go func() {
+		_, err := b.Publish(bounded(t), pinned("in", "b"))
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		t.Fatalf("a call of a paused server returned %v", err)
@@ -511,7 +537,7 @@ func TestASettleFromAnotherPositionIsRefused(t *testing.T) {
 	b := open(t, s.URL(), conformanceOptions)
 	create(t, b, "in", 1)
 	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "a"), pinned("in", "b")))
+	publish(t, b, pinned("in", "a"), pinned("in", "b"))
 	c := join(t, b, "g", "in")
 	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
 	must(t, c.Settle(bounded(t)))
@@ -532,7 +558,10 @@ func TestWorkResumesByItselfSoonAfterAnOutage(t *testing.T) {
 	c := join(t, b, "g", "in")
 	s.Kill()
 	published := make(chan error, 1)
-	go func() { published <- b.Publish(bounded(t), pinned("in", "a")) }()
+	go func() {
+		_, err := b.Publish(bounded(t), pinned("in", "a"))
+		published <- err
+	}()
 	polled := make(chan error, 1)
 	go func() {
 		_, err := c.Poll(bounded(t), broker.Want{})
