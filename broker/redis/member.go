@@ -3,6 +3,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -69,7 +70,8 @@ func newMember(d *driver, group string, topics []*topic) *member {
 
 // start begins the life of a member that has joined.
 func (m *member) start(joined membership) {
-	m.lease, m.polled, m.event = joined.lease, joined.lease, joined.event
+	m.lease, m.polled = joined.lease, joined.lease
+	m.event = cmp.Or(joined.event, "0-0") // it is lost if the call was made twice
 	m.assignment.Epoch = epoch(joined.lease)
 	m.stale.Store(true)
 	ctx, stop := context.WithCancel(m.d.life)
