@@ -131,10 +131,13 @@ func (cs cursors) take(out []broker.Record, most int, room *int) (_ []broker.Rec
 func (cs cursors) oldest() (oldest *cursor, until int64, held bool) {
 	first := int64(math.MaxInt64)
 	until = first
-	for end := 0; len(cs) > 0; cs = cs[end:] {
-		for end = 1; end < len(cs) && cs[end].partition == cs[0].partition; end++ {
+	for len(cs) > 0 {
+		end := 1
+		for end < len(cs) && cs[end].partition == cs[0].partition {
+			end++
 		}
 		partition := cs[:end]
+		cs = cs[end:]
 		if slices.ContainsFunc(partition, (*cursor).unread) {
 			held = true
 			continue

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -142,20 +143,21 @@ func (m *member) findLoss(ctx context.Context) error {
 		return err
 	}
 	for i, c := range m.feed.cursors {
-		if c.next.last <= ends[i].last {
+		end := position{ends[i].last, ends[i].added}
+		if c.next.last <= end.last {
 			continue
+		}
+		if c.position.last > end.last {
+			m.d.options.Logger.Error("Redis has lost records that a group had read",
+				"server", m.d.server, "group", m.group, "stream", c.stream, "position", c.position.last, "end", end.last)
+			err := m.carryOut(ctx, m.prepare("", []move{{c, c.position, end}}, nil))
+			if err != nil && !errors.Is(err, broker.ErrFenced) {
+				return err
+			}
 		}
 		m.mu.Lock()
 		c.seek(c.position)
 		m.mu.Unlock()
-		if c.position.last <= ends[i].last {
-			continue
-		}
-		m.d.options.Logger.Error("Redis has lost records that a group had read",
-			"server", m.d.server, "group", m.group, "stream", c.stream, "position", c.position.last, "end", ends[i].last)
-		if err := m.settle(ctx, []move{{c, c.position, position{ends[i].last, ends[i].added}}}); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ package redis
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
@@ -85,7 +83,9 @@ func readAll(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 	}
 }
 
-func place(r broker.Record) broker.Place { return broker.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset} }
+func place(r broker.Record) broker.Place {
+	return broker.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+}
 
 func values(records []broker.Record) []string {
 	var list []string
@@ -184,10 +184,13 @@ func TestXInfoGroupsShowsTheTruth(t *testing.T) {
 	}
 	c := join(t, b, "desk", "tickets")
 	check("after joining", 10)
-	poll(t, c, broker.Want{Records: 4})
-	check("after a poll", 10)
-	must(t, c.Settle(bounded(t)))
-	check("after a settle", 6)
+	first, second := batch(t, c, broker.Want{Records: 3}), batch(t, c, broker.Want{Records: 1})
+	poll(t, c, broker.Want{Records: 1})
+	check("with three batches open", 10)
+	must(t, first.Settle(bounded(t)))
+	check("after the first is settled", 7)
+	must(t, second.Settle(bounded(t)))
+	check("after the second is settled", 6)
 	must(t, c.Close(bounded(t)))
 	all := readAll(t, b, "tickets")
 	must(t, b.Seek(bounded(t), "desk", "tickets", broker.Offset(all[2].Offset)))
@@ -217,86 +220,6 @@ func TestLagCountsWhatOthersHaveDeletedOneByOne(t *testing.T) {
 	}
 }
 
-// rarelyBeating makes members use no connection but for what they are told to do.
-func rarelyBeating() Options {
-	o := conformanceOptions
-	o.HandoverTimeout = time.Minute
-	return o
-}
-
-// The server executes a settle and a publish, and the answers get lost.
-func TestALostReplyIsFoundOut(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	b := open(t, "redis://"+p.Addr(), rarelyBeating())
-	watch := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	publish(t, b, pinned("in", "warm up"), pinned("in", "a"))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{}), "a")
-	var places []broker.Place
-	for _, step := range []struct {
-		what string
-		call func() error
-		want []string
-	}{
-		{"settle", func() error { return c.Settle(bounded(t), pinned("out", "a")) }, []string{"a"}},
-		{"publish", func() (err error) {
-			places, err = b.Publish(bounded(t), pinned("out", "b"))
-			return err
-		}, []string{"a", "b"}},
-		{"settle without a batch", func() error { return c.Settle(bounded(t), pinned("out", "c")) }, []string{"a", "b", "c"}},
-	} {
-		p.Set(proxy.Faults{Lose: true})
-		done := make(chan error, 1)
-		go func() { done <- step.call() }()
-		waitFor(t, step.what+" reaches the server", func() bool { return len(readAll(t, watch, "out")) == len(step.want) })
-		select {
-		case err := <-done:
-			t.Fatalf("%s returned %v without an answer", step.what, err)
-		default:
-		}
-		p.Set(proxy.Faults{})
-		must(t, <-done)
-		wantValues(t, readAll(t, watch, "out"), step.want...)
-	}
-	if is := place(readAll(t, watch, "out")[1]); len(places) != 1 || places[0] != is {
-		t.Errorf("a publish whose answer got lost says %v, the record is at %v", places, is)
-	}
-}
-
-// The caller gives up a settle that the server has executed, and goes on.
-func TestAnAbandonedSettleIsKnownToTheNextPoll(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	b := open(t, "redis://"+p.Addr(), rarelyBeating())
-	watch := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	publish(t, b, pinned("in", "warm up"), pinned("in", "a"), pinned("in", "b"))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
-	p.Set(proxy.Faults{Lose: true})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Settle(ctx, pinned("out", "a")) }()
-	waitFor(t, "the settle reaches the server", func() bool { return len(readAll(t, watch, "out")) == 1 })
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Fatalf("settle returned %v when its context ended", err)
-	}
-	p.Set(proxy.Faults{})
-	c.Rewind()
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-	must(t, c.Settle(bounded(t), pinned("out", "b")))
-	wantValues(t, readAll(t, watch, "out"), "a", "b")
-}
-
 func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
@@ -304,62 +227,6 @@ func waitFor(t testing.TB, what string, condition func() bool) {
 			t.Fatalf("waited in vain: %s", what)
 		}
 	}
-}
-
-// The server comes back empty. That is said aloud, and work goes on.
-func TestAServerThatComesBackEmptyIsReported(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	var log logged
-	b := open(t, s.URL(), log.options())
-	create(t, b, "in", 2)
-	create(t, b, "out", 2)
-	c := join(t, b, "g", "in")
-	publish(t, b, pinned("in", "old"), pinned("in", "older"))
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "old")
-	s.Restart()
-	if err := c.Settle(bounded(t), pinned("out", "old")); !errors.Is(err, broker.ErrFenced) {
-		t.Fatalf("settle on the empty server returned %v", err)
-	}
-	if !log.has("Redis has lost its data") {
-		t.Errorf("the loss is not in the log:\n%s", log.text.String())
-	}
-	publish(t, b, pinned("in", "new"))
-	wantValues(t, poll(t, c, broker.Want{}), "new")
-	must(t, c.Settle(bounded(t), pinned("out", "new")))
-	wantValues(t, readAll(t, b, "out"), "new")
-	if infos, err := b.Topics(bounded(t)); err != nil || len(infos) != 2 || infos[0].Partitions != 2 {
-		t.Errorf("the topics are %+v, %v", infos, err)
-	}
-}
-
-// One stream is gone, as after a failover to a replica that was behind.
-func TestAStreamThatEndsBeforeThePositionIsReported(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	var log logged
-	b := open(t, "redis://"+p.Addr(), log.options())
-	create(t, b, "in", 1)
-	publish(t, b, pinned("in", "old"))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{}), "old")
-	must(t, c.Settle(bounded(t)))
-	must(t, s.Client().Del(bounded(t), "{millrace}:in:0").Err())
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	polled := make(chan []broker.Record, 1)
-	go func() {
-		batch, err := c.Poll(ctx, broker.Want{})
-		if err == nil {
-			polled <- batch.Records
-		}
-	}()
-	waitFor(t, "the loss is reported", func() bool {
-		p.Reset() // what a client notices of a failover
-		time.Sleep(20 * time.Millisecond)
-		return log.has("Redis has lost records")
-	})
-	publish(t, b, pinned("in", "new"))
-	wantValues(t, <-polled, "new")
 }
 
 func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
@@ -409,41 +276,10 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 	}
 }
 
-// A program that is killed does not leave the group.
-func TestThePartitionsOfAKilledMemberMove(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	killed, heir := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
-	create(t, killed, "in", 4)
-	c := join(t, killed, "g", "in")
-	publish(t, killed, pinned("in", "a"))
-	poll(t, c, broker.Want{})
-	must(t, killed.Close()) // with a batch, and without leaving
-	d := join(t, heir, "g", "in")
-	wantValues(t, poll(t, d, broker.Want{}), "a")
-	must(t, d.Settle(bounded(t)))
-	waitFor(t, "the heir owns everything", func() bool {
-		_, err := d.Poll(contextFor(t, 50*time.Millisecond), broker.Want{})
-		return errors.Is(err, context.DeadlineExceeded) && len(d.Assignment().Partitions) == 4
-	})
-}
-
 func contextFor(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// A member that dies must not keep its group from being seeked for ever.
-func TestAGroupOfDeadMembersIsSeeked(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	dead, b := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
-	create(t, dead, "in", 1)
-	join(t, dead, "g", "in")
-	if err := b.Seek(bounded(t), "g", "in", broker.End()); !errors.Is(err, broker.ErrGroupActive) {
-		t.Fatalf("seek of an active group: %v", err)
-	}
-	must(t, dead.Close())
-	waitFor(t, "the group can be seeked", func() bool { return b.Seek(bounded(t), "g", "in", broker.End()) == nil })
 }
 
 // A million entries of one millisecond do not fit into offsets.
@@ -456,16 +292,22 @@ func TestAClockThatStandsStillUsesUpItsNumbersAndGoesOn(t *testing.T) {
 		Stream: "{millrace}:in:0", ID: fmt.Sprintf("%d-999997", future), Values: []any{"value", "0"},
 	}).Err())
 	want := []string{"0"}
+	var places []broker.Place
 	for range 2 {
 		var records []broker.Record
 		for range 3 {
 			want = append(want, strconv.Itoa(len(want)))
 			records = append(records, pinned("in", want[len(want)-1]))
 		}
-		publish(t, b, records...)
+		places = append(places, publish(t, b, records...)...)
 	}
 	got := readAll(t, b, "in")
 	wantValues(t, got, want...)
+	for i, r := range got[1:] {
+		if places[i] != place(r) {
+			t.Errorf("a record at %v was said to be at %v", place(r), places[i])
+		}
+	}
 	if last := id(got[len(got)-1].Offset); last.String() != fmt.Sprintf("%d-3", future+1) {
 		t.Errorf("the last id is %v", last)
 	}
@@ -499,80 +341,5 @@ func TestTheWrongPasswordIsAnErrorWithoutIt(t *testing.T) {
 	}
 	if _, err := Open(bounded(t), s.URL(), conformanceOptions); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
 		t.Errorf("without a password: %v", err)
-	}
-}
-
-// A server that stands still holds everything up, and nothing is lost.
-func TestAPausedServerIsWaitedFor(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	c := join(t, b, "g", "in")
-	publish(t, b, pinned("in", "a"))
-	poll(t, c, broker.Want{})
-	s.Pause()
-	done := make(chan error, 2)
-	go func() { done <- c.Settle(bounded(t), pinned("out", "a")) }()
-	go func() {
-		_, err := b.Publish(bounded(t), pinned("in", "b"))
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Fatalf("a call of a paused server returned %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	s.Resume()
-	must(t, <-done)
-	must(t, <-done)
-	wantValues(t, readAll(t, b, "out"), "a")
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-}
-
-// Somebody moved the group under a member's feet, or the server lost a settle
-// but not the member's lease.
-func TestASettleFromAnotherPositionIsRefused(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	publish(t, b, pinned("in", "a"), pinned("in", "b"))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-	must(t, s.Client().HSet(bounded(t), "{millrace}::group:g", "p:in:0", "0-0 0").Err())
-	if err := c.Settle(bounded(t), pinned("out", "b")); !errors.Is(err, broker.ErrFenced) {
-		t.Fatalf("settle from another position: %v", err)
-	}
-	wantValues(t, readAll(t, b, "out"))
-	wantValues(t, poll(t, c, broker.Want{}), "a", "b")
-}
-
-// Two seconds are what the project promises; one is left for a slow machine.
-func TestWorkResumesByItselfSoonAfterAnOutage(t *testing.T) {
-	s := servers.Start(t, servers.Options{AppendFsync: "always"})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	c := join(t, b, "g", "in")
-	s.Kill()
-	published := make(chan error, 1)
-	go func() {
-		_, err := b.Publish(bounded(t), pinned("in", "a"))
-		published <- err
-	}()
-	polled := make(chan error, 1)
-	go func() {
-		_, err := c.Poll(bounded(t), broker.Want{})
-		polled <- err
-	}()
-	time.Sleep(1500 * time.Millisecond) // the pauses between tries have become long
-	s.Start()
-	back := time.Now()
-	must(t, <-published)
-	must(t, <-polled)
-	if took := time.Since(back); took > 3*time.Second {
-		t.Errorf("work resumed %v after the server was back", took)
 	}
 }

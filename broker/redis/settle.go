@@ -19,9 +19,9 @@ type move struct {
 }
 
 // pending is a settle as it is sent, with a number by which the server knows it:
-// it may be sent again until there is an answer. The next one has a higher number
-// and begins when it is known what became of this one. So whatever is still under
-// way of an earlier settle comes to nothing at the server.
+// it may be sent again until there is an answer. The next one has a higher number.
+// When that has been carried out, what may still be under way of this one comes to
+// nothing.
 type pending struct {
 	of    *broker.Settlement // nil for one of the member's own
 	moves []move
@@ -56,9 +56,6 @@ func (m *member) Settle(ctx context.Context, s *broker.Settlement) error {
 	if p := m.pending; p != nil && p.of == s {
 		return m.carryOut(ctx, p)
 	}
-	if err := m.finish(ctx); err != nil {
-		return err
-	}
 	records, err := m.d.route(ctx, s.Records, s.Partitions)
 	if err != nil {
 		return err
@@ -76,16 +73,6 @@ func (m *member) Settle(ctx context.Context, s *broker.Settlement) error {
 	p := m.prepare(lease, moves, records)
 	p.of = s
 	return m.carryOut(ctx, p)
-}
-
-// settle moves the group without results. The caller has the turn. That it is
-// fenced is no error.
-func (m *member) settle(ctx context.Context, moves []move) error {
-	err := m.carryOut(ctx, m.prepare("", moves, nil))
-	if errors.Is(err, broker.ErrFenced) {
-		return nil
-	}
-	return err
 }
 
 // finish sees to it that what became of the last settle is known. The caller has

@@ -16,7 +16,8 @@
 --   m:member           when it is taken for dead, and its number in line
 --   e:member           its lease: another one whenever it gained or lost
 --   s:member           the number of its last settle
---   g:member           when it went; its last settle is known for an hour yet
+--   g:member           when it went, and whether it left; its last settle is known
+--                      for an hour yet
 --   o:partition        the member that owns the partition, and the lease with
 --                      which it got it: who loses it and gets it back has another
 --   t:partition        the member that shall own it
@@ -80,8 +81,8 @@ local function partitions()
   return tonumber(hash.n or '0') - 1
 end
 
--- leave ends a membership.
-local function leave(member)
+-- leave ends a membership. A member that was only silent may come back.
+local function leave(member, why)
   for p = 0, partitions() do
     if owner(p) == member then
       set('o:' .. p, nil)
@@ -89,7 +90,7 @@ local function leave(member)
   end
   set('m:' .. member, nil)
   set('e:' .. member, nil)
-  set('g:' .. member, now)
+  set('g:' .. member, string.format('%.0f ', now) .. why)
   changed = true
 end
 
@@ -110,12 +111,12 @@ end
 local function expire()
   for _, name in ipairs(members()) do
     if name ~= me and tonumber(string.match(hash['m:' .. name], '^%d+')) < now then
-      leave(name)
+      leave(name, 'silent')
     end
   end
   local old = {}
   for field, value in pairs(hash) do
-    if string.sub(field, 1, 2) == 'g:' and tonumber(value) < now - 3600000 then
+    if string.sub(field, 1, 2) == 'g:' and tonumber(string.match(value, '^%d+')) < now - 3600000 then
       old[#old + 1] = string.sub(field, 3)
     end
   end
@@ -256,10 +257,13 @@ if action == 'seek' then
   return { '', '', '-1', '' }
 end
 
+local left = string.match(hash['g:' .. me] or '', 'left')
 if action == 'leave' then
-  if hash['m:' .. me] then
-    leave(me)
+  if not left then
+    leave(me, 'left')
   end
+elseif left then
+  return redis.error_reply('LEFT ' .. me) -- this call came late
 else
   if hash.topics and hash.topics ~= ARGV[7] and #members() > 0 then
     return redis.error_reply('CONFLICT ' .. hash.topics)
