@@ -23,25 +23,26 @@ const (
 
 // call makes a call of the server, which must be one that may be made twice. It
 // is made again, with growing pauses, while the server is out of reach, until
-// ctx ends or the broker is closed. Then it returns at once, and a call that is
-// under way ends by itself.
-func call[T any](ctx context.Context, b *Broker, op func(context.Context) (T, error)) (T, error) {
+// ctx ends. Then it returns at once, and a call that is under way ends by itself.
+func call[T any](ctx context.Context, d *driver, op func(context.Context) (T, error)) (T, error) {
 	var none T
-	pause := firstPause
-	for {
-		v, err := attempt(ctx, b, op)
-		if err == nil {
-			b.outage.over()
+	unanswered := false // a call may be under way still
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		v, err := attempt(ctx, d, op)
+		switch {
+		case err == nil:
+			d.outage.over()
 			return v, nil
+		case ctx.Err() != nil:
+			return none, ctx.Err()
+		case !passing(err):
+			return none, explain(err, unanswered)
 		}
-		if !passing(err) || ctx.Err() != nil || b.isClosed() {
-			return none, explain(ctx, b, err)
+		unanswered = unanswered || !isAnswer(err)
+		d.outage.note(err)
+		if !sleep(ctx, pause) {
+			return none, ctx.Err()
 		}
-		b.outage.note(err)
-		if !b.pause(ctx, pause) {
-			return none, explain(ctx, b, err)
-		}
-		pause = min(2*pause, longestPause)
 	}
 }
 
@@ -51,63 +52,47 @@ type outcome[T any] struct {
 }
 
 // attempt makes the call once. The client library does not end a call when its
-// context does, so it is left alone then.
-func attempt[T any](ctx context.Context, b *Broker, op func(context.Context) (T, error)) (T, error) {
+// context does, so it is left alone then, until the driver is closed.
+func attempt[T any](ctx context.Context, d *driver, op func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	if !b.enter() {
-		return none, broker.ErrClosed
-	}
 	done := make(chan outcome[T], 1)
-	go func() {
-		defer b.calls.Done()
-		v, err := op(b.life)
+	d.background.Go(func() {
+		v, err := op(d.life)
 		done <- outcome[T]{v, err}
-	}()
+	})
 	select {
 	case out := <-done:
 		return out.value, out.err
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case <-b.life.Done():
-		return none, broker.ErrClosed
 	}
 }
 
-// enter counts a call, which the caller ends with b.calls.Done.
-func (b *Broker) enter() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return false
-	}
-	b.calls.Add(1)
-	return true
-}
-
-// pause waits about that long; it reports whether nothing ended the wait.
-func (b *Broker) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d/2 + rand.N(d))
+// sleep waits about that long; it reports whether nothing ended the wait.
+func sleep(ctx context.Context, about time.Duration) bool {
+	t := time.NewTimer(about/2 + rand.N(about))
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
 	case <-ctx.Done():
-	case <-b.life.Done():
+		return false
 	}
-	return false
+}
+
+// isAnswer reports whether the server has answered with this error.
+func isAnswer(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
 }
 
 // passing reports whether the same call may succeed later: the server is not
 // there, is starting, is being replaced, or is busy.
 func passing(err error) bool {
-	if errors.Is(err, broker.ErrClosed) || errors.Is(err, context.Canceled) {
-		return false
-	}
-	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !isAnswer(err) {
 		return true // of the network
 	}
 	for _, code := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "MOVED", "ASK"} {
@@ -118,26 +103,28 @@ func passing(err error) bool {
 	return false
 }
 
-// explain makes the error of a call the contract's.
-func explain(ctx context.Context, b *Broker, err error) error {
+// explain makes the error of a call the contract's. ErrFull says that nothing was
+// changed, which is not known when the same call has been made before without an
+// answer.
+func explain(err error, unanswered bool) error {
+	full := broker.ErrFull
+	if unanswered {
+		full = errors.New("no room, and no answer to an earlier try")
+	}
 	switch {
-	case b.isClosed():
-		return broker.ErrClosed
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case isReply(err, "OOM"):
-		return fmt.Errorf("%w: Redis has reached its maxmemory: raise it or shorten the topics' retention", broker.ErrFull)
+		return fmt.Errorf("%w: Redis has reached its maxmemory: raise it or shorten the topics' retention", full)
 	case isReply(err, "MISCONF"):
-		return fmt.Errorf("%w: Redis cannot write to its disk: %s", broker.ErrFull, detail(err))
+		return fmt.Errorf("%w: Redis cannot write to its disk: %s", full, detail(err))
 	case isReply(err, "NOPERM"):
 		return fmt.Errorf("%w: give the user the rights that docs/brokers/redis.md lists", err)
 	}
 	return err
 }
 
-// outage tells the log once when the server goes, and once when it is back.
+// outage logs once that the server is gone, and once that it is back.
 type outage struct {
-	b     *Broker
+	d     *driver
 	mu    sync.Mutex
 	since time.Time
 }
@@ -147,7 +134,7 @@ func (o *outage) note(err error) {
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
 		o.since = time.Now()
-		o.b.options.Logger.Warn("Redis is out of reach, trying again until it is back", "server", o.b.server, "err", plain(err))
+		o.d.options.Logger.Warn("Redis is out of reach, trying again until it is back", "server", o.d.server, "err", plain(err))
 	}
 }
 
@@ -155,7 +142,7 @@ func (o *outage) over() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.since.IsZero() {
-		o.b.options.Logger.Info("Redis is back", "server", o.b.server, "after", time.Since(o.since).Round(time.Millisecond))
+		o.d.options.Logger.Info("Redis is back", "server", o.d.server, "after", time.Since(o.since).Round(time.Millisecond))
 		o.since = time.Time{}
 	}
 }

@@ -30,7 +30,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 var conformanceOptions = Options{MaxRecordBytes: 1 << 20, HandoverTimeout: 400 * time.Millisecond, Logger: quiet}
 
-func open(t testing.TB, url string, o Options) *Broker {
+func open(t testing.TB, url string, o Options) *broker.Broker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -44,7 +44,7 @@ func open(t testing.TB, url string, o Options) *Broker {
 
 func harness(url string) *brokertest.Harness {
 	return &brokertest.Harness{
-		Open:            func(t testing.TB) broker.Broker { return open(t, url, conformanceOptions) },
+		Open:            func(t testing.TB) *broker.Broker { return open(t, url, conformanceOptions) },
 		HandoverTimeout: conformanceOptions.HandoverTimeout,
 		MaxRecordBytes:  conformanceOptions.MaxRecordBytes,
 	}
@@ -94,7 +94,7 @@ func TestConformanceThroughABadNetwork(t *testing.T) {
 		o := conformanceOptions
 		o.HandoverTimeout = 1500 * time.Millisecond
 		h := harness("redis://" + p.Addr())
-		h.Open = func(t testing.TB) broker.Broker { return open(t, "redis://"+p.Addr(), o) }
+		h.Open = func(t testing.TB) *broker.Broker { return open(t, "redis://"+p.Addr(), o) }
 		h.HandoverTimeout = o.HandoverTimeout
 		h.Patience = time.Minute
 		h.Restart = func(testing.TB) { s.Restart() }

@@ -35,20 +35,20 @@ func (e streamEnds) info() broker.PartitionEnds {
 }
 
 // ends looks at streams at one instant.
-func (b *Broker) ends(ctx context.Context, streams []string) ([]streamEnds, error) {
-	_, ends, err := b.endsOf(ctx, "", nil, streams)
+func (d *driver) ends(ctx context.Context, streams []string) ([]streamEnds, error) {
+	_, ends, err := d.endsOf(ctx, "", nil, streams)
 	return ends, err
 }
 
 // endsOf looks at streams and fields of a group at one instant. Fields that do
 // not exist are nil.
-func (b *Broker) endsOf(ctx context.Context, group string, fields, streams []string) ([]any, []streamEnds, error) {
-	keys := append([]string{"", b.keys.group(group)}, streams...)
-	args := make([]any, 1, 1+len(fields))
+func (d *driver) endsOf(ctx context.Context, group string, fields, streams []string) ([]any, []streamEnds, error) {
+	keys := append([]string{d.keys.generation(), d.keys.group(group)}, streams...)
+	args := make([]any, 0, len(fields))
 	for _, f := range fields {
 		args = append(args, f)
 	}
-	v, err := b.run(ctx, b.scripts.ends, keys, args)
+	v, err := d.run(ctx, d.scripts.ends, keys, args)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,9 +97,9 @@ func (e streamEnds) resolve(to broker.Position) id {
 
 // locate is resolve with the count of entries before it, which needs counting
 // where Redis does not know it.
-func (b *Broker) locate(ctx context.Context, stream string, e streamEnds, to broker.Position) (position, error) {
+func (d *driver) locate(ctx context.Context, stream string, e streamEnds, to broker.Position) (position, error) {
 	p := position{last: e.resolve(to)}
-	after, err := b.countAfter(ctx, stream, e, p.last)
+	after, err := d.countAfter(ctx, stream, e, p.last)
 	if err != nil {
 		return position{}, err
 	}
@@ -108,7 +108,7 @@ func (b *Broker) locate(ctx context.Context, stream string, e streamEnds, to bro
 }
 
 // countAfter counts the entries after an id, up to the last one in ends.
-func (b *Broker) countAfter(ctx context.Context, stream string, e streamEnds, after id) (int64, error) {
+func (d *driver) countAfter(ctx context.Context, stream string, e streamEnds, after id) (int64, error) {
 	if after >= e.last || e.length == 0 {
 		return 0, nil
 	}
@@ -120,7 +120,7 @@ func (b *Broker) countAfter(ctx context.Context, stream string, e streamEnds, af
 	look := 16
 	for after < e.last {
 		began := time.Now()
-		n, last, err := b.countSome(ctx, stream, after, e.last, look)
+		n, last, err := d.countSome(ctx, stream, after, e.last, look)
 		if err != nil {
 			return 0, err
 		}
@@ -138,9 +138,9 @@ func (b *Broker) countAfter(ctx context.Context, stream string, e streamEnds, af
 	return total, nil
 }
 
-func (b *Broker) countSome(ctx context.Context, stream string, after, to id, look int) (int64, id, error) {
-	v, err := call(ctx, b, func(ctx context.Context) (any, error) {
-		return b.eval(ctx, b.scripts.count, []string{stream}, []any{after.String(), to.String(), look})
+func (d *driver) countSome(ctx context.Context, stream string, after, to id, look int) (int64, id, error) {
+	v, err := call(ctx, d, func(ctx context.Context) (any, error) {
+		return d.eval(ctx, d.scripts.count, []string{stream}, after.String(), to.String(), look)
 	})
 	if err != nil {
 		return 0, 0, err

@@ -3,7 +3,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,32 +13,48 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// membership is what the script group.lua answers a member.
+// question is what group.lua is asked; the script says what it means.
+type question struct {
+	action    string
+	group     string
+	member    string
+	lease     string // that the member knows; "": it wants positions in any case
+	topics    []*topic
+	busy      []int32  // partitions not to be given
+	positions []string // of each stream of the topics; nil: none
+}
+
+// membership is what the script answers.
 type membership struct {
 	lease     string
 	event     string        // the member's own; "" if nothing changed
 	due       time.Duration // until a partition is overdue; negative: none is
-	settled   int64
-	owned     []int32
+	owned     []ownership
 	positions []position // of what is owned, by partition and then topic; nil if the lease is the known one
 }
 
+type ownership struct {
+	partition int32
+	since     string // the lease with which the member got it
+	wanted    bool   // by another member
+}
+
 // ask runs the script group.lua.
-func (b *Broker) ask(ctx context.Context, action, group, member, lease string, topics []*topic, positions []string) (membership, error) {
-	keys := []string{"", b.keys.group(group), b.keys.events(group), b.keys.groups()}
+func (d *driver) ask(ctx context.Context, q question) (membership, error) {
+	keys := []string{d.keys.generation(), d.keys.group(q.group), d.keys.events(q.group), d.keys.groups()}
 	args := []any{
-		"", action, group, member, b.options.HandoverTimeout.Milliseconds(), lease,
-		topicNames(topics), len(topics[0].streams),
+		q.action, q.group, q.member, d.options.HandoverTimeout.Milliseconds(), q.lease,
+		topicNames(q.topics), len(q.topics[0].streams), joinNumbers(q.busy),
 	}
-	if positions != nil {
-		for _, t := range topics {
+	if q.positions != nil {
+		for _, t := range q.topics {
 			keys = append(keys, t.streams...)
 		}
-		for _, p := range positions {
+		for _, p := range q.positions {
 			args = append(args, p)
 		}
 	}
-	v, err := b.run(ctx, b.scripts.group, keys, args)
+	v, err := d.run(ctx, d.scripts.group, keys, args)
 	if err != nil {
 		return membership{}, err
 	}
@@ -52,19 +67,20 @@ func parseMembership(v any) (m membership, err error) {
 	for i := range list {
 		text[i], _ = list[i].(string)
 	}
-	if len(text) < 5 {
+	if len(text) < 4 {
 		return m, fmt.Errorf("the script group.lua answered with %d values", len(text))
 	}
 	m.lease, m.event = text[0], text[1]
 	due, _ := strconv.ParseInt(text[2], 10, 64)
 	m.due = time.Duration(due) * time.Millisecond
-	m.settled, _ = strconv.ParseInt(text[3], 10, 64)
-	for p := range strings.SplitSeq(text[4], ",") {
-		if n, err := strconv.ParseInt(p, 10, 32); err == nil {
-			m.owned = append(m.owned, int32(n))
+	for words := strings.Fields(text[3]); len(words) >= 3; words = words[3:] {
+		n, err := strconv.ParseInt(words[0], 10, 32)
+		if err != nil {
+			return m, fmt.Errorf("the script group.lua answered with the partition %q", words[0])
 		}
+		m.owned = append(m.owned, ownership{int32(n), words[1], words[2] == "1"})
 	}
-	for _, s := range text[5:] {
+	for _, s := range text[4:] {
 		p, err := parsePosition(s)
 		if err != nil {
 			return m, err
@@ -72,6 +88,14 @@ func parseMembership(v any) (m membership, err error) {
 		m.positions = append(m.positions, p)
 	}
 	return m, nil
+}
+
+func joinNumbers(list []int32) string {
+	text := make([]string, len(list))
+	for i, n := range list {
+		text[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(text, ",")
 }
 
 func topicNames(list []*topic) string {
@@ -82,58 +106,32 @@ func topicNames(list []*topic) string {
 	return strings.Join(names, ",")
 }
 
-// Join implements [broker.Broker]. All members of a group read the same topics;
+// Join implements [broker.Driver]. All members of a group read the same topics;
 // others are ErrTopicConflict.
-func (b *Broker) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
-	if err := broker.ValidName(group); err != nil {
-		return nil, fmt.Errorf("join group: %w", err)
-	}
-	if start.IsForever() {
-		return nil, fmt.Errorf("join group %s at %q: a group cannot begin there", group, start)
-	}
-	list, err := b.joinTopics(ctx, topics)
-	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", group, err)
-	}
-	positions, err := b.startPositions(ctx, group, start, list)
-	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", group, err)
-	}
-	c := newConsumer(b, group, list)
-	m, err := b.ask(ctx, "join", group, c.name, "", list, positions)
-	switch {
-	case isReply(err, "CONFLICT"):
-		return nil, fmt.Errorf("join group %s to read %s: its members read %s: %w", group, topicNames(list), detail(err), broker.ErrTopicConflict)
-	case err != nil:
-		return nil, fmt.Errorf("join group %s: %w", group, err)
-	}
-	c.start(m)
-	return c, nil
-}
-
-// joinTopics finds the topics, sorted, and checks that they can be joined.
-func (b *Broker) joinTopics(ctx context.Context, names []string) ([]*topic, error) {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	list, err := b.find(ctx, slices.Compact(names)...)
+func (d *driver) Join(ctx context.Context, group string, start broker.Position, names []string) (broker.Member, error) {
+	topics, err := d.findAll(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("no topics are named")
+	positions, err := d.startPositions(ctx, group, start, topics)
+	if err != nil {
+		return nil, err
 	}
-	for _, t := range list[1:] {
-		if len(t.streams) != len(list[0].streams) {
-			return nil, fmt.Errorf("topic %s has %d partitions and %s has %d: %w",
-				list[0].name, len(list[0].streams), t.name, len(t.streams), broker.ErrTopicConflict)
-		}
+	m := newMember(d, group, topics)
+	joined, err := d.ask(ctx, question{action: "join", group: group, member: m.name, topics: topics, positions: positions})
+	if isReply(err, "CONFLICT") {
+		return nil, fmt.Errorf("its members read %s, not %s: %w", detail(err), topicNames(topics), broker.ErrTopicConflict)
 	}
-	return list, nil
+	if err != nil {
+		return nil, err
+	}
+	m.start(joined)
+	return m, nil
 }
 
 // startPositions finds where a group begins in each stream where it has no
 // position; the others are empty.
-func (b *Broker) startPositions(ctx context.Context, group string, start broker.Position, topics []*topic) ([]string, error) {
+func (d *driver) startPositions(ctx context.Context, group string, start broker.Position, topics []*topic) ([]string, error) {
 	var fields, streams []string
 	for _, t := range topics {
 		for p, s := range t.streams {
@@ -141,7 +139,7 @@ func (b *Broker) startPositions(ctx context.Context, group string, start broker.
 			streams = append(streams, s)
 		}
 	}
-	old, ends, err := b.endsOf(ctx, group, fields, streams)
+	old, ends, err := d.endsOf(ctx, group, fields, streams)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +148,7 @@ func (b *Broker) startPositions(ctx context.Context, group string, start broker.
 		if old[i] != nil {
 			continue
 		}
-		p, err := b.locate(ctx, s, ends[i], start)
+		p, err := d.locate(ctx, s, ends[i], start)
 		if err != nil {
 			return nil, err
 		}
@@ -159,75 +157,48 @@ func (b *Broker) startPositions(ctx context.Context, group string, start broker.
 	return positions, nil
 }
 
-// Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, group, name string, to ...broker.Position) error {
-	if err := broker.ValidName(group); err != nil {
-		return fmt.Errorf("seek group: %w", err)
-	}
-	if err := b.seek(ctx, group, name, to); err != nil {
-		return fmt.Errorf("seek group %s in topic %s: %w", group, name, err)
-	}
-	return nil
-}
-
-func (b *Broker) seek(ctx context.Context, group, name string, to []broker.Position) error {
-	topics, err := b.find(ctx, name)
+// Seek implements [broker.Driver].
+func (d *driver) Seek(ctx context.Context, group, name string, to []broker.Position) error {
+	t, err := d.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	targets, err := broker.Targets(len(topics[0].streams), to)
-	if err != nil {
-		return err
-	}
-	ends, err := b.ends(ctx, topics[0].streams)
+	ends, err := d.ends(ctx, t.streams)
 	if err != nil {
 		return err
 	}
 	positions := make([]string, len(ends))
 	for i := range ends {
-		if targets[i].IsZero() {
+		if to[i].IsZero() {
 			continue
 		}
-		p, err := b.locate(ctx, topics[0].streams[i], ends[i], targets[i])
+		p, err := d.locate(ctx, t.streams[i], ends[i], to[i])
 		if err != nil {
 			return err
 		}
 		positions[i] = p.String()
 	}
-	_, err = b.ask(ctx, "seek", group, "", "", topics, positions)
+	_, err = d.ask(ctx, question{action: "seek", group: group, topics: []*topic{t}, positions: positions})
 	if isReply(err, "ACTIVE") {
 		return fmt.Errorf("%w: it has %s, stop them first", broker.ErrGroupActive, detail(err))
 	}
 	return err
 }
 
-// Groups implements [broker.Broker].
-func (b *Broker) Groups(ctx context.Context) ([]string, error) {
-	names, err := call(ctx, b, func(ctx context.Context) ([]string, error) {
-		return b.client.SMembers(ctx, b.keys.groups()).Result()
+// Groups implements [broker.Driver].
+func (d *driver) Groups(ctx context.Context) ([]string, error) {
+	return call(ctx, d, func(ctx context.Context) ([]string, error) {
+		return d.client.SMembers(ctx, d.keys.groups()).Result()
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list groups: %w", err)
-	}
-	slices.Sort(names)
-	return names, nil
 }
 
-// Lag implements [broker.Broker].
-func (b *Broker) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
-	lags, err := b.lag(ctx, group)
-	if err != nil {
-		return nil, fmt.Errorf("lag of group %s: %w", group, err)
-	}
-	return lags, nil
-}
-
-func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
-	state, err := call(ctx, b, func(ctx context.Context) (groupState, error) { return b.groupState(ctx, group) })
+// Lag implements [broker.Driver].
+func (d *driver) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
+	state, err := call(ctx, d, func(ctx context.Context) (groupState, error) { return d.groupState(ctx, group) })
 	if err != nil {
 		return nil, err
 	}
-	topics, err := b.find(ctx, state.topics()...)
+	topics, err := d.findAll(ctx, state.topics())
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +211,7 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 			lags = append(lags, broker.Lag{Topic: t.name, Partition: int32(p), Member: state.owner(t.name, int32(p))})
 		}
 	}
-	values, ends, err := b.endsOf(ctx, group, fields, streams)
+	values, ends, err := d.endsOf(ctx, group, fields, streams)
 	if err != nil {
 		return nil, err
 	}
@@ -255,24 +226,21 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 		}
 		l := &lags[i]
 		l.Position, l.End = ends[i].offsetAfter(p.last), ends[i].next()
-		if l.Lag, err = b.lagAt(ctx, streams[i], ends[i], p); err != nil {
+		if l.Lag, err = d.lagAt(ctx, streams[i], ends[i], p); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortFunc(lags, func(x, y broker.Lag) int {
-		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
-	})
 	return lags, nil
 }
 
 // lagAt counts the entries after a position. Redis has counted what was added;
 // only where somebody deleted single entries they must be counted.
-func (b *Broker) lagAt(ctx context.Context, stream string, e streamEnds, p position) (int64, error) {
+func (d *driver) lagAt(ctx context.Context, stream string, e streamEnds, p position) (int64, error) {
 	switch {
 	case p.last >= e.last:
 		return 0, nil
 	case e.deleted > p.last:
-		return b.countAfter(ctx, stream, e, p.last)
+		return d.countAfter(ctx, stream, e, p.last)
 	}
 	return min(max(0, e.added-p.read), e.length), nil
 }
@@ -305,11 +273,11 @@ func (s groupState) topics() []string {
 	return names
 }
 
-func (b *Broker) groupState(ctx context.Context, group string) (s groupState, err error) {
-	if s.hash, err = b.client.HGetAll(ctx, b.keys.group(group)).Result(); err != nil {
+func (d *driver) groupState(ctx context.Context, group string) (s groupState, err error) {
+	if s.hash, err = d.client.HGetAll(ctx, d.keys.group(group)).Result(); err != nil {
 		return s, err
 	}
-	s.now, err = b.client.Time(ctx).Result()
+	s.now, err = d.client.Time(ctx).Result()
 	return s, err
 }
 
@@ -318,7 +286,7 @@ func (s groupState) owner(topic string, partition int32) string {
 	if !slices.Contains(strings.Split(s.hash["topics"], ","), topic) {
 		return ""
 	}
-	member := s.hash["o:"+strconv.Itoa(int(partition))]
+	member, _, _ := strings.Cut(s.hash[ownerField(partition)], " ")
 	deadline, _, _ := strings.Cut(s.hash["m:"+member], " ")
 	ms, err := strconv.ParseInt(deadline, 10, 64)
 	if err != nil || time.UnixMilli(ms).Before(s.now) {

@@ -79,7 +79,7 @@ func (i id) before() id { return max(i-1, 0) }
 // last-delivered-id and entries-read.
 type position struct {
 	last id
-	read int64 // -1: not known
+	read int64
 }
 
 func parsePosition(s string) (position, error) {
@@ -94,5 +94,8 @@ func parsePosition(s string) (position, error) {
 	}
 	return position{i, n}, nil
 }
+
+// offset is the position in one number: the least offset that is not behind it.
+func (p position) offset() int64 { return int64(p.last) + 1 }
 
 func (p position) String() string { return p.last.String() + " " + strconv.FormatInt(p.read, 10) }

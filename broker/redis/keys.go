@@ -30,3 +30,5 @@ func (k keys) retention() string          { return k.prefix + ":retention" }
 func positionField(topic string, partition int32) string {
 	return "p:" + topic + ":" + strconv.Itoa(int(partition))
 }
+
+func ownerField(partition int32) string { return "o:" + strconv.Itoa(int(partition)) }

@@ -4,57 +4,39 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"sync"
 
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// nextRecords and nextBytes limit what Next returns when its caller does not.
-const (
-	nextRecords = 1024
-	nextBytes   = 4 << 20
-)
+// nextBytes limits what Next returns.
+const nextBytes = 4 << 20
 
-// reader implements [broker.Reader].
+// reader implements [broker.Cursor].
 type reader struct {
 	feed
-	topic   string
 	forever bool
-	close   sync.Once
-	closed  chan struct{}
 }
 
-// Read implements [broker.Broker]. Between partitions the records that were
-// appended first come first, as far as they are there.
-func (b *Broker) Read(ctx context.Context, name string, partition int32, from, to broker.Position) (broker.Reader, error) {
-	found, err := b.find(ctx, name)
+// Read implements [broker.Driver].
+func (d *driver) Read(ctx context.Context, name string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
+	t, err := d.find(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return nil, err
 	}
-	t := found[0]
-	if partition != broker.AllPartitions && (partition < 0 || int(partition) >= len(t.streams)) {
-		return nil, fmt.Errorf("read partition %d of topic %s, which has %d", partition, name, len(t.streams))
+	streams := make([]string, len(partitions))
+	for i, p := range partitions {
+		streams[i] = t.streams[p]
 	}
-	if from.IsForever() {
-		return nil, fmt.Errorf("read topic %s from %q: a reader cannot begin there", name, from)
-	}
-	ends, err := b.ends(ctx, t.streams)
+	ends, err := d.ends(ctx, streams)
 	if err != nil {
-		return nil, fmt.Errorf("read topic %s: %w", name, err)
+		return nil, err
 	}
-	if to.IsZero() {
-		to = broker.End()
-	}
-	r := &reader{feed: newFeed(b), topic: name, forever: to.IsForever(), closed: make(chan struct{})}
-	for p := range t.streams {
-		if partition != broker.AllPartitions && int32(p) != partition {
-			continue
-		}
-		c := newCursor(t, int32(p), position{last: ends[p].resolve(from)})
+	r := &reader{feed: newFeed(d), forever: to.IsForever()}
+	for i, p := range partitions {
+		c := newCursor(t, p, position{last: ends[i].resolve(from)})
 		if !r.forever {
-			c.limit = ends[p].resolve(to)
+			c.limit = ends[i].resolve(to)
 			c.more = c.fetched < c.limit
 		}
 		r.cursors = append(r.cursors, c)
@@ -62,69 +44,39 @@ func (b *Broker) Read(ctx context.Context, name string, partition int32, from, t
 	return r, nil
 }
 
-// Next implements [broker.Reader].
+// Next implements [broker.Cursor].
 func (r *reader) Next(ctx context.Context, most int) ([]broker.Record, error) {
-	if most <= 0 || most > nextRecords {
-		most = nextRecords
-	}
 	for {
-		if err := r.check(ctx); err != nil {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		room := nextBytes
-		out, held := r.take(nil, most, &room)
-		r.settle()
+		out, unread := r.cursors.take(nil, most, &room)
 		if len(out) > 0 {
+			for _, c := range r.cursors {
+				c.pass()
+			}
 			return out, nil
 		}
-		if !held && !r.forever {
+		if !unread && !r.forever {
 			return nil, io.EOF
 		}
-		if err := r.ask(most); err != nil {
-			return nil, err
+		if !r.covered() && r.reading < mostReads {
+			q := r.request(most, nextBytes)
+			if r.forever {
+				q.block = longestBlock
+			}
+			r.begin(q)
 		}
 		select {
 		case a := <-r.answers:
 			if err := r.arrived(ctx, a); err != nil {
-				return nil, fmt.Errorf("read topic %s: %w", r.topic, err)
+				return nil, err
 			}
 		case <-ctx.Done():
-		case <-r.closed:
-		case <-r.b.life.Done():
 		}
 	}
 }
 
-func (r *reader) check(ctx context.Context) error {
-	select {
-	case <-r.closed:
-		return broker.ErrClosed
-	default:
-	}
-	return r.b.check(ctx)
-}
-
-// ask begins a read unless one that will do is under way.
-func (r *reader) ask(most int) error {
-	if r.latest != nil && r.latest.covers(r.cursors) || r.reading == mostReads {
-		return nil
-	}
-	q := r.request(most, nextBytes)
-	if r.forever {
-		q.block = longestBlock
-	}
-	return r.begin(q)
-}
-
-// settle forgets what was returned.
-func (r *reader) settle() {
-	for _, c := range r.cursors {
-		c.settle()
-	}
-}
-
-// Close implements [broker.Reader]. It may be called while Next waits.
-func (r *reader) Close() error {
-	r.close.Do(func() { close(r.closed) })
-	return nil
-}
+// Close implements [broker.Cursor]. A read that is under way ends by itself.
+func (r *reader) Close() error { return nil }

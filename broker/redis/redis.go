@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,9 +40,6 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.MaxRecordBytes == 0 {
-		o.MaxRecordBytes = broker.DefaultMaxRecordBytes
-	}
 	if o.HandoverTimeout == 0 {
 		o.HandoverTimeout = 10 * time.Second
 	}
@@ -53,28 +51,25 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Broker is a namespace of a Redis server or cluster. It implements
-// [broker.Broker].
-type Broker struct {
+// driver is a namespace of a Redis server or cluster.
+type driver struct {
 	options Options
 	server  string // without secrets
 	client  redis.UniversalClient
 	keys    keys
 	scripts scripts
-	outage  outage
 	lanes   lanes
+	outage  outage
 
-	life context.Context // ends when Close begins
-	end  context.CancelFunc
+	data     atomic.Pointer[data]
+	renewing sync.Mutex
 
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup // and everything that runs in the background
-
-	data data
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	background sync.WaitGroup // heartbeats, retention, and calls that were left alone
 }
 
-var _ broker.Broker = (*Broker)(nil)
+var _ broker.Driver = (*driver)(nil)
 
 // Open connects to the server that the URL names:
 //
@@ -82,14 +77,17 @@ var _ broker.Broker = (*Broker)(nil)
 //
 // With rediss:// the connection is encrypted. Several hosts, or cluster=true,
 // are a Redis Cluster. The other parameters are namespace (the prefix of all
-// keys, "millrace"), takeover (the [Options]' HandoverTimeout), ca (a file with the authority that signed the server's
-// certificate), cert and key (files with the client's own). The user's name and
-// password may be in the environment as MILLRACE_REDIS_USERNAME and
-// MILLRACE_REDIS_PASSWORD, which win over the URL's.
+// keys, "millrace"), takeover (the [Options]' HandoverTimeout), ca (a file with
+// the authority that signed the server's certificate), cert and key (files with
+// the client's own). The user's name and password may be in the environment as
+// MILLRACE_REDIS_USERNAME and MILLRACE_REDIS_PASSWORD, which win over the URL's.
 //
 // A server that does not answer is tried for five seconds, or until ctx ends.
 // Errors never contain a secret.
-func Open(ctx context.Context, url string, o Options) (*Broker, error) {
+//
+// Consumers that are open when the broker is closed go silent: their partitions
+// move after the hand-over time. Close them first.
+func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	silenceLibrary()
 	a, err := parseURL(url)
 	if err != nil {
@@ -97,18 +95,19 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 	}
 	o.HandoverTimeout = cmp.Or(o.HandoverTimeout, a.takeover)
 	o.setDefaults()
-	b := &Broker{
+	d := &driver{
 		options: o, server: a.String(), client: a.connect(),
 		keys: newKeys(a.namespace), scripts: newScripts(), lanes: newLanes(),
 	}
-	b.life, b.end = context.WithCancel(context.Background())
-	b.outage.b = b
-	if err := b.begin(ctx); err != nil {
-		_ = b.Close()
-		return nil, fmt.Errorf("open the Redis broker at %s: %w", b.server, err)
+	d.data.Store(&data{})
+	d.life, d.end = context.WithCancel(context.Background())
+	d.outage.d = d
+	if err := d.begin(ctx); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("open the Redis broker at %s: %w", d.server, err)
 	}
-	b.calls.Go(b.retain)
-	return b, nil
+	d.background.Go(d.retain)
+	return broker.New(d, broker.Options{MaxRecordBytes: o.MaxRecordBytes, Logger: o.Logger}), nil
 }
 
 // silenceLibrary keeps the client library, which has one logger for the whole
@@ -117,37 +116,38 @@ func Open(ctx context.Context, url string, o Options) (*Broker, error) {
 var silenceLibrary = sync.OnceFunc(func() { redis.SetLogger(&logging.VoidLogger{}) })
 
 // begin checks that the server is one to work with, and learns its topics.
-func (b *Broker) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errors.New("no answer"))
+func (d *driver) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	var last error
-	info, err := call(ctx, b, func(ctx context.Context) (string, error) {
-		info, err := b.client.Info(ctx).Result()
+	var last atomic.Pointer[error]
+	info, err := call(ctx, d, func(ctx context.Context) (string, error) {
+		info, err := d.client.Info(ctx).Result()
 		if err == nil && parseInfo(info)["loading"] == "1" {
 			err = errLoading // what it says of itself is not true yet
 		}
 		if err != nil {
-			last = err
+			last.Store(&err)
 		}
 		if untrusted(err) {
 			cancel() // it will not be trusted the next time either
 		}
 		return info, err
 	})
+	if last := last.Load(); err != nil && last != nil {
+		switch {
+		case untrusted(*last):
+			err = fmt.Errorf("%w: name the authority that vouches for the server with ?ca=file", *last)
+		case errors.Is(err, context.DeadlineExceeded):
+			err = fmt.Errorf("%w; is it running there?", *last)
+		}
+	}
 	if err != nil {
-		if untrusted(last) {
-			return fmt.Errorf("%w: name the authority that vouches for the server with ?ca=file", last)
-		}
-		if last != nil && errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("%w; is it running there?", last)
-		}
 		return err
 	}
-	if err := b.checkServer(parseInfo(info)); err != nil {
+	if err := d.checkServer(parseInfo(info)); err != nil {
 		return err
 	}
-	_, err = call(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.learn(ctx) })
-	return err
+	return d.refresh(ctx)
 }
 
 func untrusted(err error) bool {
@@ -159,7 +159,7 @@ var errLoading = errors.New("the server is loading its data")
 
 // checkServer refuses servers that could not keep the contract, and says what
 // the others' settings mean.
-func (b *Broker) checkServer(info map[string]string) error {
+func (d *driver) checkServer(info map[string]string) error {
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err == nil && n < 7 {
@@ -169,7 +169,7 @@ func (b *Broker) checkServer(info map[string]string) error {
 		return fmt.Errorf("its maxmemory-policy is %s, which deletes records when memory is short: set it to noeviction", policy)
 	}
 	if info["aof_enabled"] == "0" {
-		b.options.Logger.Warn("Redis has appendonly off: what is acknowledged is lost when the server ends", "server", b.server)
+		d.options.Logger.Warn("Redis has appendonly off: what is acknowledged is lost when the server ends", "server", d.server)
 	}
 	return nil
 }
@@ -185,20 +185,10 @@ func parseInfo(text string) map[string]string {
 	return info
 }
 
-func (b *Broker) isClosed() bool { return b.life.Err() != nil }
-
-// Close implements [broker.Broker]. Consumers that are open go silent: their
-// partitions move after the hand-over time. Close them first.
-func (b *Broker) Close() error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return broker.ErrClosed
-	}
-	b.closed = true
-	b.mu.Unlock()
-	b.end()
-	err := b.client.Close()
-	b.calls.Wait()
+// Close implements [broker.Driver].
+func (d *driver) Close() error {
+	d.end()
+	err := d.client.Close()
+	d.background.Wait()
 	return err
 }

@@ -5,7 +5,6 @@ package redis
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
 	servers "github.com/millrace-ml/millrace/internal/test/servers/redis"
 )
 
@@ -35,7 +33,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func create(t testing.TB, b *Broker, name string, partitions int) {
+func create(t testing.TB, b *broker.Broker, name string, partitions int) {
 	t.Helper()
 	must(t, b.CreateTopics(bounded(t), broker.Topic{Name: name, Partitions: partitions}))
 }
@@ -44,21 +42,33 @@ func pinned(topic, value string) broker.Record {
 	return broker.Record{Topic: topic, Pinned: true, Value: []byte(value)}
 }
 
-func join(t testing.TB, b *Broker, group string, topics ...string) broker.Consumer {
+func publish(t testing.TB, b *broker.Broker, records ...broker.Record) []broker.Place {
+	t.Helper()
+	places, err := b.Publish(bounded(t), records...)
+	must(t, err)
+	return places
+}
+
+func join(t testing.TB, b *broker.Broker, group string, topics ...string) *broker.Consumer {
 	t.Helper()
 	c, err := b.Join(bounded(t), group, broker.Start(), topics...)
 	must(t, err)
 	return c
 }
 
-func poll(t testing.TB, c broker.Consumer, w broker.Want) []broker.Record {
+func poll(t testing.TB, c *broker.Consumer, w broker.Want) []broker.Record {
 	t.Helper()
-	records, err := c.Poll(bounded(t), w)
-	must(t, err)
-	return records
+	return batch(t, c, w).Records
 }
 
-func readAll(t testing.TB, b *Broker, topic string) []broker.Record {
+func batch(t testing.TB, c *broker.Consumer, w broker.Want) *broker.Batch {
+	t.Helper()
+	b, err := c.Poll(bounded(t), w)
+	must(t, err)
+	return b
+}
+
+func readAll(t testing.TB, b *broker.Broker, topic string) []broker.Record {
 	t.Helper()
 	r, err := b.Read(bounded(t), topic, broker.AllPartitions, broker.Start(), broker.End())
 	must(t, err)
@@ -71,6 +81,10 @@ func readAll(t testing.TB, b *Broker, topic string) []broker.Record {
 		}
 		all = append(all, records...)
 	}
+}
+
+func place(r broker.Record) broker.Place {
+	return broker.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 }
 
 func values(records []broker.Record) []string {
@@ -146,7 +160,7 @@ func TestHeadersMayBeNamedKeyAndValue(t *testing.T) {
 	create(t, b, "tickets", 1)
 	sent := pinned("tickets", "v")
 	sent.Headers = []broker.Header{{Key: "value", Value: []byte("1")}, {Key: "key", Value: []byte("2")}, {Key: "", Value: nil}}
-	must(t, b.Publish(bounded(t), sent))
+	publish(t, b, sent)
 	got := readAll(t, b, "tickets")
 	if len(got) != 1 || len(got[0].Key) != 0 || string(got[0].Value) != "v" || fmt.Sprint(got[0].Headers) != fmt.Sprint(sent.Headers) {
 		t.Errorf("got %+v", got)
@@ -158,7 +172,7 @@ func TestXInfoGroupsShowsTheTruth(t *testing.T) {
 	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
 	create(t, b, "tickets", 1)
 	for i := range 10 {
-		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+		publish(t, b, pinned("tickets", strconv.Itoa(i)))
 	}
 	check := func(when string, lag int64) {
 		t.Helper()
@@ -170,10 +184,13 @@ func TestXInfoGroupsShowsTheTruth(t *testing.T) {
 	}
 	c := join(t, b, "desk", "tickets")
 	check("after joining", 10)
-	poll(t, c, broker.Want{Records: 4})
-	check("after a poll", 10)
-	must(t, c.Settle(bounded(t)))
-	check("after a settle", 6)
+	first, second := batch(t, c, broker.Want{Records: 3}), batch(t, c, broker.Want{Records: 1})
+	poll(t, c, broker.Want{Records: 1})
+	check("with three batches open", 10)
+	must(t, first.Settle(bounded(t)))
+	check("after the first is settled", 7)
+	must(t, second.Settle(bounded(t)))
+	check("after the second is settled", 6)
 	must(t, c.Close(bounded(t)))
 	all := readAll(t, b, "tickets")
 	must(t, b.Seek(bounded(t), "desk", "tickets", broker.Offset(all[2].Offset)))
@@ -187,7 +204,7 @@ func TestLagCountsWhatOthersHaveDeletedOneByOne(t *testing.T) {
 	b, plain := open(t, s.URL(), conformanceOptions), s.Client()
 	create(t, b, "tickets", 1)
 	for i := range 200 {
-		must(t, b.Publish(bounded(t), pinned("tickets", strconv.Itoa(i))))
+		publish(t, b, pinned("tickets", strconv.Itoa(i)))
 	}
 	c := join(t, b, "desk", "tickets")
 	poll(t, c, broker.Want{Records: 50})
@@ -203,79 +220,6 @@ func TestLagCountsWhatOthersHaveDeletedOneByOne(t *testing.T) {
 	}
 }
 
-// rarelyBeating makes members use no connection but for what they are told to do.
-func rarelyBeating() Options {
-	o := conformanceOptions
-	o.HandoverTimeout = time.Minute
-	return o
-}
-
-// The server executes a settle and a publish, and the answers get lost.
-func TestALostReplyIsFoundOut(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	b := open(t, "redis://"+p.Addr(), rarelyBeating())
-	watch := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a")))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{}), "a")
-	for _, step := range []struct {
-		what string
-		call func() error
-		want []string
-	}{
-		{"settle", func() error { return c.Settle(bounded(t), pinned("out", "a")) }, []string{"a"}},
-		{"publish", func() error { return b.Publish(bounded(t), pinned("out", "b")) }, []string{"a", "b"}},
-		{"settle without a batch", func() error { return c.Settle(bounded(t), pinned("out", "c")) }, []string{"a", "b", "c"}},
-	} {
-		p.Set(proxy.Faults{Lose: true})
-		done := make(chan error, 1)
-		go func() { done <- step.call() }()
-		waitFor(t, step.what+" reaches the server", func() bool { return len(readAll(t, watch, "out")) == len(step.want) })
-		select {
-		case err := <-done:
-			t.Fatalf("%s returned %v without an answer", step.what, err)
-		default:
-		}
-		p.Set(proxy.Faults{})
-		must(t, <-done)
-		wantValues(t, readAll(t, watch, "out"), step.want...)
-	}
-}
-
-// The caller gives up a settle that the server has executed, and goes on.
-func TestAnAbandonedSettleIsKnownToTheNextPoll(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	b := open(t, "redis://"+p.Addr(), rarelyBeating())
-	watch := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "warm up"), pinned("in", "a"), pinned("in", "b")))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "warm up") // the server learns the scripts
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
-	p.Set(proxy.Faults{Lose: true})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Settle(ctx, pinned("out", "a")) }()
-	waitFor(t, "the settle reaches the server", func() bool { return len(readAll(t, watch, "out")) == 1 })
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Fatalf("settle returned %v when its context ended", err)
-	}
-	p.Set(proxy.Faults{})
-	c.Rewind()
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-	must(t, c.Settle(bounded(t), pinned("out", "b")))
-	wantValues(t, readAll(t, watch, "out"), "a", "b")
-}
-
 func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
@@ -283,60 +227,6 @@ func waitFor(t testing.TB, what string, condition func() bool) {
 			t.Fatalf("waited in vain: %s", what)
 		}
 	}
-}
-
-// The server comes back empty. That is said aloud, and work goes on.
-func TestAServerThatComesBackEmptyIsReported(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	var log logged
-	b := open(t, s.URL(), log.options())
-	create(t, b, "in", 2)
-	create(t, b, "out", 2)
-	c := join(t, b, "g", "in")
-	must(t, b.Publish(bounded(t), pinned("in", "old"), pinned("in", "older")))
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "old")
-	s.Restart()
-	if err := c.Settle(bounded(t), pinned("out", "old")); !errors.Is(err, broker.ErrFenced) {
-		t.Fatalf("settle on the empty server returned %v", err)
-	}
-	if !log.has("Redis has lost its data") {
-		t.Errorf("the loss is not in the log:\n%s", log.text.String())
-	}
-	must(t, b.Publish(bounded(t), pinned("in", "new")))
-	wantValues(t, poll(t, c, broker.Want{}), "new")
-	must(t, c.Settle(bounded(t), pinned("out", "new")))
-	wantValues(t, readAll(t, b, "out"), "new")
-	if infos, err := b.Topics(bounded(t)); err != nil || len(infos) != 2 || infos[0].Partitions != 2 {
-		t.Errorf("the topics are %+v, %v", infos, err)
-	}
-}
-
-// One stream is gone, as after a failover to a replica that was behind.
-func TestAStreamThatEndsBeforeThePositionIsReported(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	p := proxy.Start(t, s.Addr())
-	var log logged
-	b := open(t, "redis://"+p.Addr(), log.options())
-	create(t, b, "in", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "old")))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{}), "old")
-	must(t, c.Settle(bounded(t)))
-	must(t, s.Client().Del(bounded(t), "{millrace}:in:0").Err())
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	polled := make(chan []broker.Record, 1)
-	go func() {
-		records, _ := c.Poll(ctx, broker.Want{})
-		polled <- records
-	}()
-	waitFor(t, "the loss is reported", func() bool {
-		p.Reset() // what a client notices of a failover
-		time.Sleep(20 * time.Millisecond)
-		return log.has("Redis has lost records")
-	})
-	must(t, b.Publish(bounded(t), pinned("in", "new")))
-	wantValues(t, <-polled, "new")
 }
 
 func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
@@ -353,7 +243,7 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 		for i := range 3000 {
 			records = append(records, pinned(topic, fmt.Sprintf("%0100d", i)))
 		}
-		must(t, b.Publish(bounded(t), records...))
+		publish(t, b, records...)
 	}
 	c := join(t, b, "g", "aged")
 	count := func(topic string) int64 {
@@ -376,7 +266,7 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 		t.Errorf("the lag counts deleted records: %+v", lags)
 	}
 	// The group goes on with what there is.
-	must(t, b.Publish(bounded(t), pinned("aged", "next")))
+	publish(t, b, pinned("aged", "next"))
 	for {
 		batch := poll(t, c, broker.Want{})
 		must(t, c.Settle(bounded(t)))
@@ -386,41 +276,10 @@ func TestRetentionDeletesByAgeAndByBytes(t *testing.T) {
 	}
 }
 
-// A program that is killed does not leave the group.
-func TestThePartitionsOfAKilledMemberMove(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	killed, heir := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
-	create(t, killed, "in", 4)
-	c := join(t, killed, "g", "in")
-	must(t, killed.Publish(bounded(t), pinned("in", "a")))
-	poll(t, c, broker.Want{})
-	must(t, killed.Close()) // with a batch, and without leaving
-	d := join(t, heir, "g", "in")
-	wantValues(t, poll(t, d, broker.Want{}), "a")
-	must(t, d.Settle(bounded(t)))
-	waitFor(t, "the heir owns everything", func() bool {
-		_, err := d.Poll(contextFor(t, 50*time.Millisecond), broker.Want{})
-		return errors.Is(err, context.DeadlineExceeded) && len(d.Assignment().Partitions) == 4
-	})
-}
-
 func contextFor(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// A member that dies must not keep its group from being seeked for ever.
-func TestAGroupOfDeadMembersIsSeeked(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	dead, b := open(t, s.URL(), conformanceOptions), open(t, s.URL(), conformanceOptions)
-	create(t, dead, "in", 1)
-	join(t, dead, "g", "in")
-	if err := b.Seek(bounded(t), "g", "in", broker.End()); !errors.Is(err, broker.ErrGroupActive) {
-		t.Fatalf("seek of an active group: %v", err)
-	}
-	must(t, dead.Close())
-	waitFor(t, "the group can be seeked", func() bool { return b.Seek(bounded(t), "g", "in", broker.End()) == nil })
 }
 
 // A million entries of one millisecond do not fit into offsets.
@@ -433,16 +292,22 @@ func TestAClockThatStandsStillUsesUpItsNumbersAndGoesOn(t *testing.T) {
 		Stream: "{millrace}:in:0", ID: fmt.Sprintf("%d-999997", future), Values: []any{"value", "0"},
 	}).Err())
 	want := []string{"0"}
+	var places []broker.Place
 	for range 2 {
 		var records []broker.Record
 		for range 3 {
 			want = append(want, strconv.Itoa(len(want)))
 			records = append(records, pinned("in", want[len(want)-1]))
 		}
-		must(t, b.Publish(bounded(t), records...))
+		places = append(places, publish(t, b, records...)...)
 	}
 	got := readAll(t, b, "in")
 	wantValues(t, got, want...)
+	for i, r := range got[1:] {
+		if places[i] != place(r) {
+			t.Errorf("a record at %v was said to be at %v", place(r), places[i])
+		}
+	}
 	if last := id(got[len(got)-1].Offset); last.String() != fmt.Sprintf("%d-3", future+1) {
 		t.Errorf("the last id is %v", last)
 	}
@@ -476,74 +341,5 @@ func TestTheWrongPasswordIsAnErrorWithoutIt(t *testing.T) {
 	}
 	if _, err := Open(bounded(t), s.URL(), conformanceOptions); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
 		t.Errorf("without a password: %v", err)
-	}
-}
-
-// A server that stands still holds everything up, and nothing is lost.
-func TestAPausedServerIsWaitedFor(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	c := join(t, b, "g", "in")
-	must(t, b.Publish(bounded(t), pinned("in", "a")))
-	poll(t, c, broker.Want{})
-	s.Pause()
-	done := make(chan error, 2)
-	go func() { done <- c.Settle(bounded(t), pinned("out", "a")) }()
-	go func() { done <- b.Publish(bounded(t), pinned("in", "b")) }()
-	select {
-	case err := <-done:
-		t.Fatalf("a call of a paused server returned %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	s.Resume()
-	must(t, <-done)
-	must(t, <-done)
-	wantValues(t, readAll(t, b, "out"), "a")
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-}
-
-// Somebody moved the group under a member's feet, or the server lost a settle
-// but not the member's lease.
-func TestASettleFromAnotherPositionIsRefused(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	create(t, b, "out", 1)
-	must(t, b.Publish(bounded(t), pinned("in", "a"), pinned("in", "b")))
-	c := join(t, b, "g", "in")
-	wantValues(t, poll(t, c, broker.Want{Records: 1}), "a")
-	must(t, c.Settle(bounded(t)))
-	wantValues(t, poll(t, c, broker.Want{}), "b")
-	must(t, s.Client().HSet(bounded(t), "{millrace}::group:g", "p:in:0", "0-0 0").Err())
-	if err := c.Settle(bounded(t), pinned("out", "b")); !errors.Is(err, broker.ErrFenced) {
-		t.Fatalf("settle from another position: %v", err)
-	}
-	wantValues(t, readAll(t, b, "out"))
-	wantValues(t, poll(t, c, broker.Want{}), "a", "b")
-}
-
-// Two seconds are what the project promises; one is left for a slow machine.
-func TestWorkResumesByItselfSoonAfterAnOutage(t *testing.T) {
-	s := servers.Start(t, servers.Options{AppendFsync: "always"})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	c := join(t, b, "g", "in")
-	s.Kill()
-	published := make(chan error, 1)
-	go func() { published <- b.Publish(bounded(t), pinned("in", "a")) }()
-	polled := make(chan error, 1)
-	go func() {
-		_, err := c.Poll(bounded(t), broker.Want{})
-		polled <- err
-	}()
-	time.Sleep(1500 * time.Millisecond) // the pauses between tries have become long
-	s.Start()
-	back := time.Now()
-	must(t, <-published)
-	must(t, <-polled)
-	if took := time.Since(back); took > 3*time.Second {
-		t.Errorf("work resumed %v after the server was back", took)
 	}
 }

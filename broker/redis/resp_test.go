@@ -12,7 +12,7 @@ import (
 
 func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
-// entries is one stream's part of an answer of XREAD.
+// streamAnswer is one stream's part of an answer of XREAD.
 func streamAnswer(key string, entries ...[]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*2\r\n%s*%d\r\n", bulk(key), len(entries))
@@ -28,7 +28,7 @@ func streamAnswer(key string, entries ...[]string) string {
 func testRequest() *request {
 	t := &topic{name: "tickets", streams: []string{"s0", "s1"}}
 	return &request{
-		count: 2, events: "events", streams: t.streams, after: []id{0, 0},
+		count: 2, events: "events", after: []id{0, 0},
 		cursors: []*cursor{newCursor(t, 0, position{}), newCursor(t, 1, position{})},
 	}
 }

@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -12,43 +11,35 @@ import (
 // retain deletes what is beyond the topics' retention, from time to time, as
 // long as the broker is open. Of all clients of a namespace one at a time does
 // it.
-func (b *Broker) retain() {
+func (d *driver) retain() {
 	for {
-		every := b.options.retentionInterval
-		timer := time.NewTimer(every/2 + rand.N(every))
-		select {
-		case <-b.life.Done():
-			timer.Stop()
+		if !sleep(d.life, d.options.retentionInterval) {
 			return
-		case <-timer.C:
 		}
-		if err := b.trimAll(b.life); err != nil && !b.isClosed() {
-			b.options.Logger.Warn("retention has to wait", "server", b.server, "err", plain(err))
+		if err := d.trimAll(d.life); err != nil && d.life.Err() == nil {
+			d.options.Logger.Warn("retention has to wait", "server", d.server, "err", plain(err))
 		}
 	}
 }
 
 // trimAll trims every topic, unless another client did lately.
-func (b *Broker) trimAll(ctx context.Context) error {
+func (d *driver) trimAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	turn, err := b.client.SetNX(ctx, b.keys.retention(), "taken", b.options.retentionInterval/2).Result()
+	turn, err := d.client.SetNX(ctx, d.keys.retention(), "taken", d.options.retentionInterval/2).Result()
 	if err != nil || !turn {
 		return err
 	}
-	now, err := b.client.Time(ctx).Result()
+	now, err := d.client.Time(ctx).Result()
 	if err != nil {
 		return err
 	}
-	if err := b.refresh(ctx, b.generation()); err != nil {
+	if err := d.refresh(ctx); err != nil {
 		return err
 	}
-	b.data.mu.RLock()
-	topics := b.data.topics
-	b.data.mu.RUnlock()
-	for _, t := range topics {
+	for _, t := range d.data.Load().topics {
 		for _, s := range t.streams {
-			if err := b.trim(ctx, s, t.description, now); err != nil {
+			if err := d.trim(ctx, s, t.description, now); err != nil {
 				return err
 			}
 		}
@@ -58,11 +49,11 @@ func (b *Broker) trimAll(ctx context.Context) error {
 
 // trim trims a stream. Redis deletes whole nodes of about a hundred entries, so
 // a little more may be left.
-func (b *Broker) trim(ctx context.Context, stream string, d description, now time.Time) error {
-	if d.Retention > 0 {
-		oldest := strconv.FormatInt(now.Add(-d.Retention).UnixMilli(), 10)
+func (d *driver) trim(ctx context.Context, stream string, of description, now time.Time) error {
+	if of.Retention > 0 {
+		oldest := strconv.FormatInt(now.Add(-of.Retention).UnixMilli(), 10)
 		for {
-			n, err := b.client.XTrimMinIDApprox(ctx, stream, oldest, 0).Result()
+			n, err := d.client.XTrimMinIDApprox(ctx, stream, oldest, 0).Result()
 			if err != nil {
 				return err
 			}
@@ -71,25 +62,25 @@ func (b *Broker) trim(ctx context.Context, stream string, d description, now tim
 			}
 		}
 	}
-	if d.RetentionBytes > 0 {
-		return b.trimBytes(ctx, stream, d.RetentionBytes)
+	if of.RetentionBytes > 0 {
+		return d.trimBytes(ctx, stream, of.RetentionBytes)
 	}
 	return nil
 }
 
 // trimBytes trims by the average size of entries in Redis's memory, which is
 // what is to be kept small.
-func (b *Broker) trimBytes(ctx context.Context, stream string, most int64) error {
+func (d *driver) trimBytes(ctx context.Context, stream string, most int64) error {
 	for range 100 {
-		size, err := b.client.MemoryUsage(ctx, stream).Result()
+		size, err := d.client.MemoryUsage(ctx, stream).Result()
 		if err != nil || size <= most {
 			return ignoreNil(err)
 		}
-		length, err := b.client.XLen(ctx, stream).Result()
+		length, err := d.client.XLen(ctx, stream).Result()
 		if err != nil {
 			return err
 		}
-		n, err := b.client.XTrimMaxLenApprox(ctx, stream, length*most/size, 0).Result()
+		n, err := d.client.XTrimMaxLenApprox(ctx, stream, length*most/size, 0).Result()
 		if err != nil || n == 0 {
 			return err
 		}

@@ -34,44 +34,42 @@ func script(names ...string) string {
 // scripts are what the server runs. Each ends at once when the server has lost
 // the data that the client knows.
 type scripts struct {
-	publish, settle, group, topics, ends, count *redis.Script
+	append, settle, group, topics, ends, count *redis.Script
 }
 
 func newScripts() scripts {
 	load := func(names ...string) *redis.Script { return redis.NewScript(script(names...)) }
 	return scripts{
-		publish: load("lost", "append", "publish"),
-		settle:  redis.NewScript(SettleScript()),
-		group:   load("lost", "group"),
-		topics:  load("topics"),
-		ends:    load("lost", "ends"),
-		count:   load("count"),
+		append: load("lost", "append", "publish"),
+		settle: redis.NewScript(SettleScript()),
+		group:  load("lost", "group"),
+		topics: load("topics"),
+		ends:   load("lost", "ends"),
+		count:  load("count"),
 	}
 }
 
 // eval runs a script, which the server may not know yet.
-func (b *Broker) eval(ctx context.Context, s *redis.Script, keys []string, args []any) (any, error) {
-	v, err := b.client.EvalSha(ctx, s.Hash(), keys, args...).Result()
+func (d *driver) eval(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
+	v, err := d.client.EvalSha(ctx, s.Hash(), keys, args...).Result()
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		v, err = s.Eval(ctx, b.client, keys, args...).Result()
+		v, err = s.Eval(ctx, d.client, keys, args...).Result()
 	}
 	return v, err
 }
 
-// run runs a script whose second run changes nothing, until it has an answer.
-// Its keys and arguments are not to be changed afterwards. The first of both is
-// left free for the generation.
-func (b *Broker) run(ctx context.Context, s *redis.Script, keys []string, args []any) (any, error) {
-	keys[0] = b.keys.generation()
-	return call(ctx, b, func(ctx context.Context) (any, error) {
+// run runs a script whose second run changes nothing, until it has an answer. It
+// puts the generation before its arguments. Keys and arguments are not changed
+// afterwards: a call that was left alone goes on reading them.
+func (d *driver) run(ctx context.Context, s *redis.Script, keys []string, args []any) (any, error) {
+	return call(ctx, d, func(ctx context.Context) (any, error) {
 		for {
-			generation := b.generation()
-			args[0] = generation
-			v, err := b.eval(ctx, s, keys, args)
+			known := d.data.Load()
+			v, err := d.eval(ctx, s, keys, append([]any{known.generation}, args...)...)
 			if !isReply(err, "LOST") {
 				return v, err
 			}
-			if err := b.renew(ctx, generation); err != nil {
+			if err := d.renew(ctx, known); err != nil {
 				return nil, err
 			}
 		}

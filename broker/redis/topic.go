@@ -3,24 +3,15 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/millrace-ml/millrace/broker"
 )
-
-const maxPartitions = 4096
 
 // topic is what this client knows of a topic. It is not changed.
 type topic struct {
@@ -36,245 +27,160 @@ type description struct {
 	RetentionBytes int64         `json:"retention_bytes,omitempty"`
 }
 
-func (b *Broker) newTopic(name string, d description) *topic {
-	t := &topic{name: name, description: d}
-	for p := range int32(d.Partitions) {
-		t.streams = append(t.streams, b.keys.stream(name, p))
-	}
-	return t
-}
-
-// data is what this client knows of the server's data. The generation is a
-// random name that the first topic brings; a server that was emptied has none
-// or another one.
+// data is what this client knows of the server's data. It is not changed but
+// replaced. The generation is a random name that the first topic brings; a server
+// that was emptied has none or another one.
 type data struct {
-	mu         sync.RWMutex
 	generation string
 	topics     map[string]*topic
-	renewing   sync.Mutex
 }
 
-func (b *Broker) generation() string {
-	b.data.mu.RLock()
-	defer b.data.mu.RUnlock()
-	return b.data.generation
-}
-
-// learn reads the generation and the topics.
-func (b *Broker) learn(ctx context.Context) error {
-	generation, stored, err := b.readData(ctx)
+// read reads the generation and the topics.
+func (d *driver) read(ctx context.Context) (*data, error) {
+	generation, err := d.client.Get(ctx, d.keys.generation()).Result()
+	if ignoreNil(err) != nil {
+		return nil, err
+	}
+	stored, err := d.client.HGetAll(ctx, d.keys.topics()).Result()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return b.adopt(generation, stored)
-}
-
-func (b *Broker) readData(ctx context.Context) (generation string, stored map[string]string, err error) {
-	generation, err = b.client.Get(ctx, b.keys.generation()).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", nil, err
-	}
-	stored, err = b.client.HGetAll(ctx, b.keys.topics()).Result()
-	return generation, stored, err
-}
-
-// adopt takes over what was read.
-func (b *Broker) adopt(generation string, stored map[string]string) error {
-	topics := make(map[string]*topic, len(stored))
+	found := &data{generation: generation, topics: make(map[string]*topic, len(stored))}
 	for name, text := range stored {
-		var d description
-		if err := json.Unmarshal([]byte(text), &d); err != nil || d.Partitions < 1 || d.Partitions > maxPartitions {
-			return fmt.Errorf("topic %s has a damaged description: %q", name, text)
+		t := &topic{name: name}
+		err := json.Unmarshal([]byte(text), &t.description)
+		if err != nil || t.description.Partitions < 1 || t.description.Partitions > broker.MaxPartitions {
+			return nil, fmt.Errorf("topic %s has a damaged description: %q", name, text)
 		}
-		topics[name] = b.newTopic(name, d)
-	}
-	b.data.mu.Lock()
-	defer b.data.mu.Unlock()
-	b.data.generation, b.data.topics = generation, topics
-	return nil
-}
-
-// renew is called when a script says that the server's data is of another
-// generation than the one given. That is no loss if this client knew of no data.
-// Otherwise the server was emptied: that is reported, and the topics are made
-// again, so that work goes on.
-func (b *Broker) renew(ctx context.Context, old string) error {
-	b.data.renewing.Lock()
-	defer b.data.renewing.Unlock()
-	if b.generation() != old {
-		return nil // another call has done it
-	}
-	generation, stored, err := b.readData(ctx)
-	if err != nil {
-		return err
-	}
-	if old == "" {
-		return b.adopt(generation, stored)
-	}
-	known := b.known()
-	b.options.Logger.Error("Redis has lost its data: topics are empty and groups begin at their start. "+
-		"Was the server restarted without appendonly, or flushed?",
-		"server", b.server, "generation", old, "topics", len(known))
-	if generation, err = b.store(ctx, known); err != nil {
-		return err
-	}
-	if stored, err = b.client.HGetAll(ctx, b.keys.topics()).Result(); err != nil {
-		return err
-	}
-	return b.adopt(generation, stored)
-}
-
-func (b *Broker) known() map[string]description {
-	b.data.mu.RLock()
-	defer b.data.mu.RUnlock()
-	known := make(map[string]description, len(b.data.topics))
-	for name, t := range b.data.topics {
-		known[name] = t.description
-	}
-	return known
-}
-
-// store makes the topics, all or none, and returns the generation.
-func (b *Broker) store(ctx context.Context, topics map[string]description) (string, error) {
-	args := []any{rand.Text()}
-	for name, d := range topics {
-		text, err := json.Marshal(d)
-		if err != nil {
-			return "", err
+		for p := range int32(t.description.Partitions) {
+			t.streams = append(t.streams, d.keys.stream(name, p))
 		}
-		args = append(args, name, text)
+		found.topics[name] = t
 	}
-	v, err := b.eval(ctx, b.scripts.topics, []string{b.keys.generation(), b.keys.topics()}, args)
-	if err != nil {
-		return "", err
-	}
-	generation, _ := v.(string)
-	return generation, nil
-}
-
-// CreateTopics implements [broker.Broker].
-func (b *Broker) CreateTopics(ctx context.Context, topics ...broker.Topic) error {
-	wanted := map[string]description{}
-	for _, t := range topics {
-		if err := checkTopic(&t); err != nil {
-			return err
-		}
-		d := description{t.Partitions, t.Retention, t.RetentionBytes}
-		if before, ok := wanted[t.Name]; ok && before.Partitions != d.Partitions {
-			return fmt.Errorf("create topic %s with %d and with %d partitions: %w", t.Name, before.Partitions, d.Partitions, broker.ErrTopicConflict)
-		}
-		wanted[t.Name] = d
-	}
-	if len(wanted) == 0 {
-		return b.check(ctx)
-	}
-	_, err := call(ctx, b, func(ctx context.Context) (struct{}, error) {
-		if _, err := b.store(ctx, wanted); err != nil {
-			return struct{}{}, err
-		}
-		if generation := b.generation(); generation != "" {
-			return struct{}{}, b.refresh(ctx, generation)
-		}
-		return struct{}{}, b.learn(ctx)
-	})
-	switch {
-	case isReply(err, "CONFLICT"):
-		name, n, _ := strings.Cut(detail(err), " ")
-		return fmt.Errorf("create topic %s with %d partitions: it has %s: %w", name, wanted[name].Partitions, n, broker.ErrTopicConflict)
-	case err != nil:
-		return fmt.Errorf("create topics: %w", err)
-	}
-	return nil
-}
-
-func checkTopic(t *broker.Topic) error {
-	if err := broker.ValidName(t.Name); err != nil {
-		return fmt.Errorf("create topic: %w", err)
-	}
-	if t.Partitions == 0 {
-		t.Partitions = broker.DefaultPartitions
-	}
-	if t.Partitions < 1 || t.Partitions > maxPartitions {
-		return fmt.Errorf("create topic %s: %d partitions, use 1 to %d", t.Name, t.Partitions, maxPartitions)
-	}
-	if t.Retention < 0 || t.RetentionBytes < 0 {
-		return fmt.Errorf("create topic %s: retention is negative, use 0 to keep records for ever", t.Name)
-	}
-	return nil
-}
-
-// check is the outcome of a call that has nothing to do.
-func (b *Broker) check(ctx context.Context) error {
-	if b.isClosed() {
-		return broker.ErrClosed
-	}
-	return ctx.Err()
+	return found, nil
 }
 
 // refresh reads the topics again, which others may have made.
-func (b *Broker) refresh(ctx context.Context, generation string) error {
-	now, stored, err := b.readData(ctx)
+func (d *driver) refresh(ctx context.Context) error {
+	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) {
+		known := d.data.Load()
+		found, err := d.read(ctx)
+		switch {
+		case err != nil:
+		case known.generation != "" && found.generation != known.generation:
+			err = d.renew(ctx, known)
+		default:
+			d.data.Store(found)
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// renew is called when the server's data is of another generation than what was
+// known. That is no loss if this client knew of none. Otherwise the server was
+// emptied: that is reported, and the topics are made again, so that work goes on.
+func (d *driver) renew(ctx context.Context, known *data) error {
+	d.renewing.Lock()
+	defer d.renewing.Unlock()
+	if d.data.Load().generation != known.generation {
+		return nil // another call has done it
+	}
+	if known.generation != "" {
+		d.options.Logger.Error("Redis has lost its data: topics are empty and groups begin at their start. "+
+			"Was the server restarted without appendonly, or flushed?",
+			"server", d.server, "generation", known.generation, "topics", len(known.topics))
+		again := make(map[string]description, len(known.topics))
+		for name, t := range known.topics {
+			again[name] = t.description
+		}
+		if err := d.store(ctx, again); err != nil {
+			return err
+		}
+	}
+	found, err := d.read(ctx)
+	if err == nil {
+		d.data.Store(found)
+	}
+	return err
+}
+
+// store makes the topics, all or none, and a generation if there is none.
+func (d *driver) store(ctx context.Context, topics map[string]description) error {
+	args := []any{rand.Text()}
+	for name, of := range topics {
+		text, err := json.Marshal(of)
+		if err != nil {
+			return err
+		}
+		args = append(args, name, text)
+	}
+	_, err := d.eval(ctx, d.scripts.topics, []string{d.keys.generation(), d.keys.topics()}, args...)
+	return err
+}
+
+// CreateTopics implements [broker.Driver].
+func (d *driver) CreateTopics(ctx context.Context, topics []broker.Topic) error {
+	wanted := make(map[string]description, len(topics))
+	for _, t := range topics {
+		wanted[t.Name] = description{t.Partitions, t.Retention, t.RetentionBytes}
+	}
+	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.store(ctx, wanted) })
+	if isReply(err, "CONFLICT") {
+		name, n, _ := strings.Cut(detail(err), " ")
+		return fmt.Errorf("%s with %d partitions: it has %s: %w", name, wanted[name].Partitions, n, broker.ErrTopicConflict)
+	}
 	if err != nil {
 		return err
 	}
-	if now != generation && generation != "" {
-		return b.renew(ctx, generation)
-	}
-	return b.adopt(now, stored)
+	return d.refresh(ctx)
 }
 
-// find returns the topics of these names, asking the server for those that are
-// not known yet.
-func (b *Broker) find(ctx context.Context, names ...string) ([]*topic, error) {
-	if err := b.check(ctx); err != nil {
+// find returns the topic, asking the server if it is not known yet.
+func (d *driver) find(ctx context.Context, name string) (*topic, error) {
+	if t := d.data.Load().topics[name]; t != nil {
+		return t, nil
+	}
+	if err := d.refresh(ctx); err != nil {
 		return nil, err
 	}
-	list, missing := b.lookUp(names)
-	if missing == "" {
-		return list, nil
+	if t := d.data.Load().topics[name]; t != nil {
+		return t, nil
 	}
-	_, err := call(ctx, b, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, b.refresh(ctx, b.generation())
-	})
-	if err != nil {
-		return nil, err
-	}
-	if list, missing = b.lookUp(names); missing != "" {
-		return nil, fmt.Errorf("topic %q: %w", missing, broker.ErrUnknownTopic)
+	return nil, broker.ErrUnknownTopic
+}
+
+func (d *driver) findAll(ctx context.Context, names []string) ([]*topic, error) {
+	list := make([]*topic, len(names))
+	for i, name := range names {
+		t, err := d.find(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("topic %q: %w", name, err)
+		}
+		list[i] = t
 	}
 	return list, nil
 }
 
-func (b *Broker) lookUp(names []string) (list []*topic, missing string) {
-	b.data.mu.RLock()
-	defer b.data.mu.RUnlock()
-	list = make([]*topic, 0, len(names))
-	for _, name := range names {
-		t := b.data.topics[name]
-		if t == nil {
-			return nil, name
-		}
-		list = append(list, t)
+// Partitions implements [broker.Driver].
+func (d *driver) Partitions(ctx context.Context, name string) (int, error) {
+	t, err := d.find(ctx, name)
+	if err != nil {
+		return 0, err
 	}
-	return list, ""
+	return len(t.streams), nil
 }
 
-// Topics implements [broker.Broker].
-func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
-	_, err := call(ctx, b, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, b.refresh(ctx, b.generation())
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+// Topics implements [broker.Driver].
+func (d *driver) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
+	if err := d.refresh(ctx); err != nil {
+		return nil, err
 	}
-	b.data.mu.RLock()
-	topics := slices.SortedFunc(maps.Values(b.data.topics), func(x, y *topic) int { return cmp.Compare(x.name, y.name) })
-	b.data.mu.RUnlock()
 	var infos []broker.TopicInfo
-	for _, t := range topics {
-		ends, err := b.ends(ctx, t.streams)
+	for _, t := range d.data.Load().topics {
+		ends, err := d.ends(ctx, t.streams)
 		if err != nil {
-			return nil, fmt.Errorf("list topics: %s: %w", t.name, err)
+			return nil, fmt.Errorf("topic %s: %w", t.name, err)
 		}
 		info := broker.TopicInfo{Topic: broker.Topic{
 			Name: t.name, Partitions: t.description.Partitions,

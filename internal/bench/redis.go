@@ -89,7 +89,7 @@ func (l *redisBareLoop) begin(ctx context.Context) error {
 		pipe.XAdd(ctx, &goredis.XAddArgs{Stream: l.stream(), Values: []any{"value", value}})
 	}
 	pipe.XGroupCreate(ctx, l.stream(), "bench", "0")
-	pipe.HSet(ctx, l.group(), "e:me", "1", "p:loop:0", "0-0 0")
+	pipe.HSet(ctx, l.group(), "o:0", "me 1", "p:loop:0", "0-0 0")
 	pipe.ScriptLoad(ctx, redis.SettleScript())
 	_, err := pipe.Exec(ctx)
 	return err
@@ -107,8 +107,9 @@ func (l *redisBareLoop) step(ctx context.Context) error {
 	last := batch[len(batch)-1].ID
 	from := l.last + " " + strconv.Itoa(l.read)
 	to := last + " " + strconv.Itoa(l.read+len(batch))
-	args := make([]any, 0, 15+2*len(batch))
-	args = append(args, "", "bench", "me", "1", strconv.Itoa(l.settled+1), 1, 3, "p:loop:0", from, to, last, l.read+len(batch))
+	args := make([]any, 0, 17+2*len(batch))
+	args = append(args, "", "bench", "me", strconv.Itoa(l.settled+1), "", 1) // one move
+	args = append(args, 3, "o:0", "1", "p:loop:0", from, to, last, l.read+len(batch))
 	args = append(args, 3, 2, len(batch)) // a run of records: stream, fields and values of each, how many
 	for _, m := range batch {
 		args = append(args, "value", m.Values["value"])
@@ -123,7 +124,7 @@ func (l *redisBareLoop) step(ctx context.Context) error {
 
 // redisLoop reads a topic and answers into the same topic.
 type redisLoop struct {
-	b       *redis.Broker
+	b       *broker.Broker
 	c       *broker.Consumer
 	results []broker.Record
 }

@@ -1,30 +1,35 @@
 -- append(first) adds the records in ARGV from index first on. They are in runs:
 -- the index of the run's stream in KEYS, how many fields and values each record
--- has, how many records there are, and their fields and values.
+-- has, how many records there are, and their fields and values. It returns the
+-- ids that each stream's entries got, in a table by the stream's index.
 --
 -- An id must have a number below a million, or it does not fit into an offset.
 -- Only a clock that stands still, or was set back, could bring so many entries
 -- of one millisecond; then the next millisecond is taken.
 local function append(first)
   local call, unpack = redis.call, unpack
-  local room, nextMilli = {}, {}
+  local room, nextMilli, ids = {}, {}, {}
   local i, last = first, #ARGV
   while i <= last do
     local stream, fields, records = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-    local key, left = KEYS[tonumber(stream)], room[stream] or 0
+    local key, left, list = KEYS[tonumber(stream)], room[stream] or 0, ids[stream] or {}
+    local n = #list
     i = i + 3
     for _ = 1, records do
+      n = n + 1
       if left > 0 then
-        call('XADD', key, '*', unpack(ARGV, i, i + fields - 1))
+        list[n] = call('XADD', key, '*', unpack(ARGV, i, i + fields - 1))
         left = left - 1
       else
         local id = call('XADD', key, nextMilli[stream] or '*', unpack(ARGV, i, i + fields - 1))
         local ms, seq = string.match(id, '^(%d+)-(%d+)$')
         nextMilli[stream] = string.format('%.0f-0', tonumber(ms) + 1)
         left = 999999 - tonumber(seq)
+        list[n] = id
       end
       i = i + fields
     end
-    room[stream] = left
+    room[stream], ids[stream] = left, list
   end
+  return ids
 end

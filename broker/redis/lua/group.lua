@@ -2,12 +2,13 @@
 --
 -- KEYS: generation, group, events, groups, streams.
 -- ARGV: generation, action, group's name, member, timeout in milliseconds, the
--- lease that the member knows (none: it knows nothing for sure), its topics separated by commas, their number of
--- partitions; then positions, one for each of the streams (none where the group
--- stays at the one it has).
+-- lease that the member knows (none: it wants positions in any case), its topics
+-- separated by commas, their number of partitions, those of which the member has
+-- something open; then positions, one for each of the streams (none where the
+-- group stays at the one it has).
 --
--- Actions: join; poll (gives and takes partitions); give (gives them); beat
--- (only shows that the member is alive); leave; seek (sets positions).
+-- Actions: join; poll (gives and takes partitions); beat (only shows that the
+-- member is alive); leave; seek (sets positions).
 --
 -- The group is a hash:
 --   p:topic:partition  position: last entry that the group is past, and count
@@ -15,12 +16,18 @@
 --   m:member           when it is taken for dead, and its number in line
 --   e:member           its lease: another one whenever it gained or lost
 --   s:member           the number of its last settle
---   g:member           when it went; its last settle is known for an hour yet
---   o:partition        the member that owns the partition
+--   g:member           when it went, and whether it left; its last settle is known
+--                      for an hour yet
+--   o:partition        the member that owns the partition, and the lease with
+--                      which it got it: who loses it and gets it back has another
 --   t:partition        the member that shall own it
 --   d:partition        when the owner must have given it
 --   lease, line        counters
 -- Times are the server's, in milliseconds.
+--
+-- A partition whose owner is not the one that shall own it is given by the owner
+-- when nothing of it is open, or taken from it when its time is over. Then its
+-- target takes it. All of it happens in calls of the members, whoever calls.
 local call = redis.call
 local key, action, group, me = KEYS[2], ARGV[2], ARGV[3], ARGV[4]
 local timeout = tonumber(ARGV[5])
@@ -65,20 +72,25 @@ local function lease(member)
   changed = true
 end
 
+local function owner(p)
+  local value = hash['o:' .. p]
+  return value and string.match(value, '^%S+')
+end
+
 local function partitions()
   return tonumber(hash.n or '0') - 1
 end
 
--- leave ends a membership.
-local function leave(member)
+-- leave ends a membership. A member that was only silent may come back.
+local function leave(member, why)
   for p = 0, partitions() do
-    if hash['o:' .. p] == member then
+    if owner(p) == member then
       set('o:' .. p, nil)
     end
   end
   set('m:' .. member, nil)
   set('e:' .. member, nil)
-  set('g:' .. member, now)
+  set('g:' .. member, string.format('%.0f ', now) .. why)
   changed = true
 end
 
@@ -99,12 +111,12 @@ end
 local function expire()
   for _, name in ipairs(members()) do
     if name ~= me and tonumber(string.match(hash['m:' .. name], '^%d+')) < now then
-      leave(name)
+      leave(name, 'silent')
     end
   end
   local old = {}
   for field, value in pairs(hash) do
-    if string.sub(field, 1, 2) == 'g:' and tonumber(value) < now - 3600000 then
+    if string.sub(field, 1, 2) == 'g:' and tonumber(string.match(value, '^%d+')) < now - 3600000 then
       old[#old + 1] = string.sub(field, 3)
     end
   end
@@ -169,43 +181,41 @@ end
 -- handOver notes what is to be given until when, and takes what is overdue.
 local function handOver()
   for p = 0, partitions() do
-    local owner = hash['o:' .. p]
-    if owner == nil or owner == hash['t:' .. p] then
+    local from = owner(p)
+    if from == nil or from == hash['t:' .. p] then
       set('d:' .. p, nil)
     elseif not hash['d:' .. p] then
       set('d:' .. p, now + timeout)
     elseif tonumber(hash['d:' .. p]) <= now then
       set('o:' .. p, nil)
       set('d:' .. p, nil)
-      lease(owner)
+      lease(from)
     end
   end
 end
 
-local function give()
-  local gave = false
+-- exchange gives what others shall own and nothing is open of, and takes what is
+-- free.
+local function exchange()
+  local busy, take, gave = {}, {}, false
+  for p in string.gmatch(ARGV[9], '%d+') do
+    busy[p] = true
+  end
   for p = 0, partitions() do
-    if hash['o:' .. p] == me and hash['t:' .. p] ~= me then
+    local mine = hash['t:' .. p] == me
+    if owner(p) == me and not mine and not busy[tostring(p)] then
       set('o:' .. p, nil)
       set('d:' .. p, nil)
       gave = true
+    elseif owner(p) == nil and mine then
+      take[#take + 1] = p
     end
   end
-  if gave then
+  if gave or #take > 0 then
     lease(me)
   end
-end
-
-local function take()
-  local took = false
-  for p = 0, partitions() do
-    if not hash['o:' .. p] and hash['t:' .. p] == me then
-      set('o:' .. p, me)
-      took = true
-    end
-  end
-  if took then
-    lease(me)
+  for _, p in ipairs(take) do
+    set('o:' .. p, me .. ' ' .. hash['e:' .. me])
   end
 end
 
@@ -239,18 +249,21 @@ if action == 'seek' then
   end
   balance({})
   eachStream(function(stream, field, i)
-    if ARGV[8 + i] ~= '' then
-      position(stream, field, ARGV[8 + i])
+    if ARGV[9 + i] ~= '' then
+      position(stream, field, ARGV[9 + i])
     end
   end)
   call('SADD', KEYS[4], group)
-  return { '', '', '-1', '0', '' }
+  return { '', '', '-1', '' }
 end
 
+local left = string.match(hash['g:' .. me] or '', 'left')
 if action == 'leave' then
-  if hash['m:' .. me] then
-    leave(me)
+  if not left then
+    leave(me, 'left')
   end
+elseif left then
+  return redis.error_reply('LEFT ' .. me) -- this call came late
 else
   if hash.topics and hash.topics ~= ARGV[7] and #members() > 0 then
     return redis.error_reply('CONFLICT ' .. hash.topics)
@@ -258,9 +271,6 @@ else
   set('topics', ARGV[7])
   set('n', ARGV[8])
   local line = hash['m:' .. me] and string.match(hash['m:' .. me], ' (%d+)$')
-  if line and ARGV[6] == '' then
-    lease(me) -- calls of the member that are still under way come to nothing
-  end
   if not line then
     line = count('line')
     set('g:' .. me, nil)
@@ -271,7 +281,7 @@ else
   if action == 'join' then
     eachStream(function(stream, field, i)
       if not hash[field] then
-        position(stream, field, ARGV[8 + i] ~= '' and ARGV[8 + i] or '0-0 0')
+        position(stream, field, ARGV[9 + i] ~= '' and ARGV[9 + i] or '0-0 0')
       end
     end)
   end
@@ -281,11 +291,8 @@ if changed then
   balance(members())
 end
 handOver()
-if action == 'poll' or action == 'give' and hash['e:' .. me] == ARGV[6] then
-  give()
-end
 if action == 'poll' then
-  take()
+  exchange()
 end
 
 local event = ''
@@ -293,9 +300,10 @@ if changed then
   event = call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'member', me, 'action', action)
 end
 
--- When the next partition is overdue, in milliseconds from now.
+-- What the member owns: partition, since when, and whether another one waits for
+-- it. When the next partition is overdue, in milliseconds from now.
 local due = -1
-local owned = {}
+local mine, owned = {}, {}
 for p = 0, partitions() do
   local at = hash['d:' .. p]
   if at then
@@ -304,14 +312,16 @@ for p = 0, partitions() do
       due = left
     end
   end
-  if hash['o:' .. p] == me then
-    owned[#owned + 1] = p
+  if owner(p) == me then
+    mine[#mine + 1] = p
+    local since = string.match(hash['o:' .. p], '%S+$')
+    owned[#owned + 1] = p .. ' ' .. since .. ' ' .. (hash['t:' .. p] == me and 0 or 1)
   end
 end
-local answer = { hash['e:' .. me] or '', event, tostring(due), hash['s:' .. me] or '0', table.concat(owned, ',') }
+local answer = { hash['e:' .. me] or '', event, tostring(due), table.concat(owned, ' ') }
 if answer[1] ~= ARGV[6] then
   -- The member finds the positions of what it owns: by partition, then topic.
-  for _, p in ipairs(owned) do
+  for _, p in ipairs(mine) do
     for topic in string.gmatch(ARGV[7], '[^,]+') do
       local field = 'p:' .. topic .. ':' .. p
       if not hash[field] then

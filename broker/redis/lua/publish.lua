@@ -1,11 +1,32 @@
--- KEYS: generation, publisher, streams.
+-- KEYS: generation, lane, streams.
 -- ARGV: generation, number of this call, records (see append.lua).
+-- Answers what ids they got: ranges, each the index of a stream in KEYS, the
+-- first id, and how many in the same millisecond follow it with one number after
+-- the other. Nobody else can add entries meanwhile.
 --
--- A publisher's calls come one after the other. If the last one that it made is
--- this one, its answer got lost and it was sent again.
-if redis.call('GET', KEYS[2]) == ARGV[2] then
-  return 0
+-- The calls of a lane come one after the other. If the last one is this one, its
+-- answer got lost and it was sent again: so the answer is kept with its number.
+local number, answer = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (.*)$')
+if number == ARGV[2] then
+  return answer
 end
-append(3)
-redis.call('SET', KEYS[2], ARGV[2], 'EX', 86400)
-return 1
+
+local ranges = {}
+
+local function add(stream, ids, i, j)
+  local ms = string.match(ids[i], '^%d+')
+  if ms == string.match(ids[j], '^%d+') then
+    ranges[#ranges + 1] = stream .. ' ' .. ids[i] .. ' ' .. (j - i + 1)
+  else
+    local middle = math.floor((i + j) / 2)
+    add(stream, ids, i, middle)
+    add(stream, ids, middle + 1, j)
+  end
+end
+
+for stream, ids in pairs(append(3)) do
+  add(stream, ids, 1, #ids)
+end
+answer = table.concat(ranges, ' ')
+redis.call('SET', KEYS[2], ARGV[2] .. ' ' .. answer, 'EX', 86400)
+return answer

@@ -13,4 +13,4 @@ redis.call('SETNX', KEYS[1], ARGV[1])
 for i = 2, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
 end
-return redis.call('GET', KEYS[1])
+return 1

@@ -13,6 +13,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -22,6 +23,8 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/millrace-ml/millrace/internal/test/servers/ports"
 )
 
 // IgnoreLeaks is for tests that look for leaked goroutines. toxiproxy leaves
@@ -53,12 +56,20 @@ type Proxy struct {
 	toxics []string // names of those in place
 }
 
+// free is where proxies listen: one that refuses connections for a while must get
+// its port back.
+var free = ports.Range{First: 22_000, Count: 3_000}
+
 // Start starts a proxy for the server at target (host:port). It ends with the
 // test.
 func Start(t testing.TB, target string) *Proxy {
 	t.Helper()
+	port, err := free.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	p := &Proxy{t: t, proxy: toxiproxy.NewProxy(server, target, "127.0.0.1:0", target)}
+	p := &Proxy{t: t, proxy: toxiproxy.NewProxy(server, target, fmt.Sprintf("127.0.0.1:%d", port), target)}
 	if err := p.proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
