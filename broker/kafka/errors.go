@@ -86,7 +86,7 @@ func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
 }
 
 // insist calls again for a moment when a server does not know a topic that
-// another one, or an earlier call, has told of.
+// another one, or an earlier call, knows.
 func insist[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	began := time.Now()
 	for try := 1; ; try++ {

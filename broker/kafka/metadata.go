@@ -59,9 +59,6 @@ func (d *directory) await(ctx context.Context, name string) (*topic, error) {
 
 // refresh asks the cluster about a topic.
 func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
-	if err := broker.ValidName(name); err != nil {
-		return nil, fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
-	}
 	t, err := retry(ctx, func() (*topic, error) {
 		details, err := d.admin.ListTopics(ctx, name)
 		if err != nil {
@@ -73,14 +70,14 @@ func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
 	defer d.mu.Unlock()
 	if err != nil {
 		delete(d.topics, name)
-		return nil, fmt.Errorf("look up topic %s: %w", name, err)
+		return nil, fmt.Errorf("look up topic %q: %w", name, err)
 	}
 	d.topics[name] = t
 	return t, nil
 }
 
 func asTopic(d kadm.TopicDetail) (*topic, error) {
-	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) || d.Topic == "" {
+	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) || errors.Is(d.Err, kerr.InvalidTopicException) || d.Topic == "" {
 		return nil, broker.ErrUnknownTopic
 	}
 	if d.Err != nil {
@@ -89,7 +86,7 @@ func asTopic(d kadm.TopicDetail) (*topic, error) {
 	t := &topic{name: d.Topic, id: d.ID, leaders: make([]int32, len(d.Partitions))}
 	for _, p := range d.Partitions {
 		if int(p.Partition) >= len(t.leaders) {
-			return nil, kerr.LeaderNotAvailable // some partitions are not told
+			return nil, kerr.LeaderNotAvailable // some partitions are left out
 		}
 		t.leaders[p.Partition] = p.Leader
 	}
