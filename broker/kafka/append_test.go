@@ -23,25 +23,28 @@ func TestAPublisherThatGivesUpTakesNoOtherWithIt(t *testing.T) {
 	record := func(partition int32, value string) broker.Record {
 		return broker.Record{Topic: d.out, Partition: partition, Pinned: true, Value: []byte(value)}
 	}
-	if err := b.Publish(t.Context(), record(0, "0"), record(1, "before")); err != nil {
+	if _, err := b.Publish(t.Context(), record(0, "0"), record(1, "before")); err != nil {
 		t.Fatal(err)
 	}
 	p.Set(proxy.Faults{Refuse: true})
 	giveUp := func(r ...broker.Record) {
 		impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if err := b.Publish(impatient, r...); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := b.Publish(impatient, r...); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the one that gives up: %v", err)
 		}
 	}
 	giveUp(record(0, "0")) // may go into the connection that is no more
 	var first sync.WaitGroup
 	first.Go(func() { giveUp(record(1, "given up"), record(1, "given up, too")) })
-	for b.client.BufferedProduceRecords() < 2 { // until it is the first
+	for b.Driver().(*driver).client.BufferedProduceRecords() < 2 { // until it is the first
 		time.Sleep(time.Millisecond)
 	}
 	waits := make(chan error, 1)
-	go func() { waits <- b.Publish(t.Context(), record(1, "waits")) }()
+	go func() {
+		_, err := b.Publish(t.Context(), record(1, "waits"))
+		waits <- err
+	}()
 	first.Wait()
 	select {
 	case err := <-waits:

@@ -61,7 +61,7 @@ func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	b := broker.New(d, broker.Options{MaxRecordBytes: o.MaxRecordBytes, Logger: o.Logger})
 	d.options = o.withDefaults(b.Options())
 	if err := d.connect(ctx); err != nil {
-		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), err)
+		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), d.known(err))
 	}
 	limit := int32(min(d.batchBytes(), math.MaxInt32))
 	d.client, err = d.newClient(
@@ -112,6 +112,8 @@ func (d *driver) known(err error) error {
 		return fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return fmt.Errorf("%w: the topic's max.message.bytes is less than the limit of this client: %w", broker.ErrTooLarge, err)
+	case refused(err):
+		return fmt.Errorf("%w: %w", broker.ErrRefused, err)
 	}
 	return err
 }
