@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -64,6 +65,16 @@ func (d *driver) notAppended(err error, acknowledged int) error {
 		return fmt.Errorf("only %d records were appended: %v", acknowledged, err) //nolint:errorlint // it is not to be matched
 	}
 	return known
+}
+
+// produceOptions are those of clients that produce.
+func (d *driver) produceOptions() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(int32(min(d.batchBytes(), math.MaxInt32))),
+		kgo.ProducerLinger(0),
+		kgo.UnknownTopicRetries(7), // which is for about as long as [decision]
+	}
 }
 
 // copies copies the records, each with its partition. The copies share one piece

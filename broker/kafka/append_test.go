@@ -66,3 +66,32 @@ func TestAPublisherThatGivesUpTakesNoOtherWithIt(t *testing.T) {
 		t.Errorf("published were %q", got)
 	}
 }
+
+// A topic that was known is looked for a while when it is gone, and then not any
+// more.
+func TestATopicThatWasDeletedIsUnknown(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 1)
+	d.publish("a")
+	if _, err := d.b.Driver().(*driver).admin.DeleteTopics(t.Context(), d.in); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	publish := func() error {
+		_, err := d.b.Publish(ctx, broker.Record{Topic: d.in, Pinned: true, Value: []byte("b")})
+		return err
+	}
+	for range 2 {
+		if err := publish(); !errors.Is(err, broker.ErrUnknownTopic) {
+			t.Fatalf("publish to a topic that was deleted: %v, want an error that is %q", err, broker.ErrUnknownTopic)
+		}
+	}
+	began := time.Now()
+	if err := publish(); !errors.Is(err, broker.ErrUnknownTopic) || time.Since(began) > decision/2 {
+		t.Errorf("after that publish took %v and returned %v", time.Since(began), err)
+	}
+	if _, err := d.b.Publish(ctx, broker.Record{Value: []byte("b")}); !errors.Is(err, broker.ErrUnknownTopic) {
+		t.Errorf("publish to no topic: %v", err)
+	}
+}

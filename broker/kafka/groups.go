@@ -104,7 +104,7 @@ func (d *driver) describeGroup(ctx context.Context, group string) (kadm.Describe
 func (d *driver) Groups(ctx context.Context) ([]string, error) {
 	listed, err := retry(ctx, func() (kadm.ListedGroups, error) { return d.admin.ListGroups(ctx) })
 	if err != nil {
-		return nil, err
+		return nil, d.known(err)
 	}
 	var names []string
 	for name, g := range listed {
@@ -120,10 +120,7 @@ func (d *driver) Groups(ctx context.Context) ([]string, error) {
 // transaction markers and aborted records count too.
 func (d *driver) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
 	lags, err := d.lag(ctx, group)
-	if err != nil {
-		return nil, d.known(err)
-	}
-	return lags, nil
+	return lags, d.known(err)
 }
 
 // lagBytes is what Lag reads ahead of a position to tell records from markers.
@@ -246,6 +243,10 @@ func (d *driver) owners(ctx context.Context, group string) (map[broker.TopicPart
 
 // Seek implements [broker.Driver].
 func (d *driver) Seek(ctx context.Context, group, topic string, to []broker.Position) error {
+	return d.known(d.seek(ctx, group, topic, to))
+}
+
+func (d *driver) seek(ctx context.Context, group, topic string, to []broker.Position) error {
 	g, err := d.describeGroup(ctx, group)
 	if err != nil {
 		return err
@@ -261,7 +262,7 @@ func (d *driver) Seek(ctx context.Context, group, topic string, to []broker.Posi
 		}
 		if resolved[target] == nil {
 			if resolved[target], err = d.resolve(ctx, topic, target); err != nil {
-				return d.known(err)
+				return err
 			}
 		}
 		offsets.AddOffset(topic, int32(p), resolved[target][p], -1)
@@ -270,19 +271,16 @@ func (d *driver) Seek(ctx context.Context, group, topic string, to []broker.Posi
 	if stale(err) {
 		return fmt.Errorf("%w: %w", broker.ErrGroupActive, err)
 	}
-	return d.known(err)
+	return err
 }
 
 // Join implements [broker.Driver].
 func (d *driver) Join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
-	c, err := d.join(ctx, group, start, topics)
-	if err != nil {
-		return nil, d.known(err)
-	}
-	return c, nil
+	m, err := d.join(ctx, group, start, topics)
+	return m, d.known(err)
 }
 
-func (d *driver) join(ctx context.Context, group string, start broker.Position, topics []string) (*consumer, error) {
+func (d *driver) join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
 	count, err := d.Partitions(ctx, topics[0])
 	if err != nil {
 		return nil, err

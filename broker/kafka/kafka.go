@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -63,14 +62,7 @@ func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	if err := d.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), d.known(err))
 	}
-	limit := int32(min(d.batchBytes(), math.MaxInt32))
-	d.client, err = d.newClient(
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(limit),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedBytes(4*int(limit)),
-	)
-	if err != nil {
+	if d.client, err = d.newClient(append(d.produceOptions(), kgo.MaxBufferedBytes(4*d.batchBytes()))...); err != nil {
 		return nil, fmt.Errorf("open Kafka: %w", err)
 	}
 	d.admin = kadm.NewClient(d.client)

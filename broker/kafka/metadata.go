@@ -20,7 +20,7 @@ type directory struct {
 	admin *kadm.Client
 
 	mu     sync.Mutex
-	topics map[string]*topic
+	topics map[string]*topic // nil for one that was known, and is forgotten
 }
 
 type topic struct {
@@ -33,15 +33,25 @@ func newDirectory(admin *kadm.Client) *directory {
 	return &directory{admin: admin, topics: map[string]*topic{}}
 }
 
-// get returns a topic, which must exist.
+// get returns a topic, which must exist. Of one that was known it is not believed
+// at once that it is gone: a server that has just started may not know it yet.
 func (d *directory) get(ctx context.Context, name string) (*topic, error) {
 	d.mu.Lock()
-	t := d.topics[name]
+	t, known := d.topics[name]
 	d.mu.Unlock()
 	if t != nil {
 		return t, nil
 	}
-	return d.refresh(ctx, name)
+	if !known {
+		return d.refresh(ctx, name)
+	}
+	t, err := insist(ctx, func() (*topic, error) { return d.refresh(ctx, name) })
+	if errors.Is(err, broker.ErrUnknownTopic) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.topics, name)
+	}
+	return t, err
 }
 
 // await asks the cluster about a topic that exists, until it is known.
@@ -59,6 +69,9 @@ func (d *directory) await(ctx context.Context, name string) (*topic, error) {
 
 // refresh asks the cluster about a topic.
 func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
+	if err := broker.ValidName(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", broker.ErrUnknownTopic, err)
+	}
 	t, err := retry(ctx, func() (*topic, error) {
 		details, err := d.admin.ListTopics(ctx, name)
 		if err != nil {
@@ -66,18 +79,18 @@ func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
 		}
 		return asTopic(details[name])
 	})
+	if err != nil {
+		d.forget(name)
+		return nil, fmt.Errorf("look up topic %s: %w", name, err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil {
-		delete(d.topics, name)
-		return nil, fmt.Errorf("look up topic %q: %w", name, err)
-	}
 	d.topics[name] = t
 	return t, nil
 }
 
 func asTopic(d kadm.TopicDetail) (*topic, error) {
-	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) || errors.Is(d.Err, kerr.InvalidTopicException) || d.Topic == "" {
+	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) || d.Topic == "" {
 		return nil, broker.ErrUnknownTopic
 	}
 	if d.Err != nil {
@@ -96,11 +109,15 @@ func asTopic(d kadm.TopicDetail) (*topic, error) {
 func (d *directory) forget(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.topics, name)
+	if d.topics[name] != nil {
+		d.topics[name] = nil
+	}
 }
 
 func (d *directory) forgetAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.topics)
+	for name := range d.topics {
+		d.topics[name] = nil
+	}
 }

@@ -97,17 +97,13 @@ func (p *producer) open() (*kgo.Client, error) {
 	if p.implicit, err = transactionsAreImplicit(p.t.life, p.t.d.client); err != nil {
 		return nil, err
 	}
-	limit := int32(p.t.d.batchBytes())
-	opts := []kgo.Opt{
+	opts := append(p.t.d.produceOptions(),
 		kgo.TransactionalID(p.id),
 		kgo.TransactionTimeout(p.t.d.options.TransactionTimeout),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(limit),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(1 << 30), // the settle's records are in memory anyway
+		kgo.MaxBufferedRecords(1<<30), // the settle's records are in memory anyway
 		kgo.ConcurrentTransactionsBackoff(2e6),
 		kgo.WithHooks(&p.announced),
-	}
+	)
 	if !p.implicit {
 		v := kversion.Stable()
 		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)

@@ -20,10 +20,7 @@ const readBytes = 1 << 20
 // Read implements [broker.Driver].
 func (d *driver) Read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
 	c, err := d.read(ctx, topic, partitions, from, to)
-	if err != nil {
-		return nil, d.known(err)
-	}
-	return c, nil
+	return c, d.known(err)
 }
 
 func (d *driver) read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
@@ -96,7 +93,7 @@ type tail struct {
 	client *kgo.Client
 }
 
-func (d *driver) newTail(topic string, partitions []int32, begins []int64) (*tail, error) {
+func (d *driver) newTail(topic string, partitions []int32, begins []int64) (broker.Cursor, error) {
 	offsets := map[int32]kgo.Offset{}
 	for _, p := range partitions {
 		offsets[p] = kgo.NewOffset().At(begins[p])

@@ -11,15 +11,17 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// settling is a settlement that is being carried out. Once begun it goes on until
-// its outcome is known, even when its caller has gone:
+// settling is a settlement that is being carried out. Its states:
 //
-//	begin ── carried out ──┬── took place: the cursors have moved
-//	  │          │         ├── fenced, or failed for good: nothing has
-//	  │          └ again ──┘── abandoned: nothing has, and nobody waits
-//	  └ fenced
+//   - Begun: its moves begin where the group stands. From here on the member lets
+//     go of no share that it is about.
+//   - Tried, and tried again after what passes, while its caller waits.
+//   - Done: it took place, and the cursors have moved. Or nothing has changed: it
+//     was fenced, it failed for good, or it was abandoned, which is that it failed
+//     in passing when its caller had gone.
 //
-// From begin until then the member lets go of no share that is part of it.
+// It goes on until it is done, even when its caller has gone: one who comes back
+// with the same settlement, and a Poll after a Rewind, learn from it what happened.
 type settling struct {
 	given     *broker.Settlement // by which it is known again; not to be looked into
 	all       bool               // needs all that Poll returned last as the member's
@@ -60,10 +62,10 @@ func (c *consumer) Settle(ctx context.Context, given *broker.Settlement) error {
 	for {
 		s, err := c.underWay(ctx, given)
 		if err != nil {
-			return err
+			return c.d.known(err)
 		}
 		if err := s.await(ctx); err != nil {
-			return err // c.pending tells when it is given again
+			return err // c.pending goes on
 		}
 		c.pending = nil
 		if !errors.Is(s.err, errAbandoned) {
@@ -126,21 +128,6 @@ func (m *member) begin(s *settling, given *broker.Settlement) error {
 	return nil
 }
 
-// cursor is that of a partition that the member has owned since Poll returned
-// last, or nil. The caller holds m.mu.
-func (m *member) cursor(at broker.TopicPartition) *cursor {
-	s := m.shares[at.Partition]
-	if s == nil || !s.assigned {
-		return nil
-	}
-	for _, cur := range s.cursors {
-		if cur.at == at {
-			return cur
-		}
-	}
-	return nil
-}
-
 // stand makes a settle without moves move one partition to where it is: the
 // coordinator then checks the member, and remembers the settle. The caller holds
 // m.mu.
@@ -153,15 +140,48 @@ func (m *member) stand(s *settling) {
 	}
 }
 
-// owns reports whether what the settle needs is still the member's. The caller
-// holds m.mu.
-func (m *member) owns(s *settling) bool {
-	for _, cur := range s.cursors {
-		if m.shares[cur.at.Partition] != cur.share {
-			return false
+// asMember makes a call for a settle that the coordinator takes from members of
+// the group's present generation only. When the group is between two generations
+// it is made again in the new one, as long as the member owns what it is about.
+func (m *member) asMember(ctx context.Context, s *settling, call func(ctx context.Context, id string, generation int32) error) error {
+	for try := 1; ; try++ {
+		m.mu.Lock()
+		owns, failure, id, generation := m.owns(s), m.failure, m.id, m.generation
+		m.mu.Unlock()
+		if failure != nil {
+			return failure
+		}
+		if !owns {
+			return broker.ErrFenced
+		}
+		err := call(ctx, id, generation)
+		switch {
+		case err == nil:
+			return nil
+		case stale(err):
+			if err := m.awaitOther(ctx, s, id, generation); err != nil {
+				return err
+			}
+		case heals(err):
+			if err := sleep(ctx, backoff(try)); err != nil {
+				return err
+			}
+		default:
+			return err
 		}
 	}
-	return !s.all || !m.lost
+}
+
+// awaitOther waits until the member is one of another generation, or has lost
+// what the settle is about.
+func (m *member) awaitOther(ctx context.Context, s *settling, id string, generation int32) error {
+	select {
+	case m.asked <- struct{}{}:
+	default: // asked already
+	}
+	return m.await(ctx, func() bool {
+		return !m.owns(s) || m.failure != nil || m.generation >= 0 && (m.generation != generation || m.id != id)
+	})
 }
 
 // settled ends a settle whose outcome is known.

@@ -202,10 +202,7 @@ func allLed(m *kmsg.MetadataResponse) bool {
 // Topics implements [broker.Driver].
 func (d *driver) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
 	infos, err := d.listTopics(ctx)
-	if err != nil {
-		return nil, d.known(err)
-	}
-	return infos, nil
+	return infos, d.known(err)
 }
 
 func (d *driver) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {

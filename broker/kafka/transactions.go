@@ -53,9 +53,11 @@ func (t *transactions) run(s *settling) {
 	t.settles++
 	p := &t.producers[t.settles%2]
 	s.note = fmt.Sprintf("%s %d", p.id, t.settles)
+	began := time.Now()
 	for try := 1; ; try++ {
 		s.err = t.attempt(p, s)
-		if s.err == nil || errors.Is(s.err, broker.ErrFenced) || !heals(s.err) && !overtaken(s.err) {
+		passes := heals(s.err) || overtaken(s.err) || forgotten(s.err) && time.Since(began) < decision
+		if s.err == nil || errors.Is(s.err, broker.ErrFenced) || !passes {
 			return
 		}
 		t.d.options.Logger.Info("a settle failed and is tried again", "group", t.m.group, "error", s.err)
