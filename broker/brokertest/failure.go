@@ -238,18 +238,21 @@ func closeWakes(s *suite) {
 		woken <- err
 	}()
 	settleDown()
-	if err := s.client.Close(); err != nil {
-		s.Fatalf("close: %v", err)
-	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.client.Close() }()
+	patience := time.After(s.h.Patience)
 	for range 2 {
 		select {
 		case err := <-woken:
 			if !errors.Is(err, broker.ErrClosed) {
 				s.Errorf("a blocked call returned %v when the broker was closed, want an error that is %q", err, broker.ErrClosed)
 			}
-		case <-time.After(s.h.Patience):
+		case <-patience:
 			s.Fatalf("a call is still blocked %v after the broker was closed", s.h.Patience)
 		}
+	}
+	if err := <-closed; err != nil {
+		s.Fatalf("close: %v", err)
 	}
 }
 

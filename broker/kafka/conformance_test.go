@@ -81,10 +81,10 @@ type clients struct {
 	options Options
 
 	mu   sync.Mutex
-	list []*Broker
+	list []*broker.Broker
 }
 
-func (c *clients) open(t testing.TB) broker.Broker {
+func (c *clients) open(t testing.TB) *broker.Broker {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := Open(ctx, c.url, c.options)

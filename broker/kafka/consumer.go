@@ -5,9 +5,7 @@ package kafka
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,50 +13,48 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// Defaults of [broker.Want].
-const (
-	wantRecords = 1024
-	wantBytes   = 16 << 20
-)
-
 // handBytes is how much a consumer has at hand before it fetches only what
 // nothing is at hand of. Franz-go holds up to a fetch of each server besides.
 const handBytes = 32 << 20
 
-// consumer implements [broker.Consumer]. Its fields are those of the goroutine
-// that uses it; what it shares with the membership's is in member.
+// consumer implements [broker.Member]: it polls the shares that the membership
+// has gained, and settles.
+//
+// Poll adopts the membership's shares, which can change at any time, and returns
+// records only if they are still the same then; so what it returns belongs to the
+// assignment. Records are pushed, taken and settled under the member's mutex.
 type consumer struct {
-	b *Broker
+	d *driver
 	m *member
 
+	// Of the goroutine that polls.
 	queue      queue
-	shares     []*share // that the queue is of
+	shares     []*share // that the queue is of, by partition
 	assignment broker.Assignment
-	open       bool // there is a batch that is not settled
+	unknown    *settling // that was under way when Rewind came; nil for none
 
+	// Of the goroutine that settles.
 	txn     *transactions
-	pending *settling // a settle whose outcome its caller does not know
-	closed  atomic.Bool
+	pending *settling // whose outcome its caller did not wait for; nil for none
 }
 
-func newConsumer(b *Broker, m *member) *consumer {
-	c := &consumer{b: b, m: m}
-	c.txn = newTransactions(b, m)
-	return c
+func newConsumer(d *driver, m *member) *consumer {
+	return &consumer{d: d, m: m, txn: newTransactions(d, m)}
 }
 
 // joined waits until the member is in the group and every partition has a
 // position, which is then where the group begins whatever happens.
 func (c *consumer) joined(ctx context.Context) error {
-	err := c.m.await(ctx, func() bool { return c.m.joined || c.m.failure != nil })
-	if err != nil {
-		return err
-	}
-	if err := c.m.failed(); err != nil {
-		return err
+	var failure error
+	err := c.m.await(ctx, func() bool {
+		failure = c.m.failure
+		return c.m.joined || failure != nil
+	})
+	if err != nil || failure != nil {
+		return cmp.Or(err, failure)
 	}
 	for try := 0; ; try++ {
-		at, err := c.b.committed(ctx, c.m.group, false)
+		at, err := c.d.committed(ctx, c.m.group, false)
 		if err != nil {
 			return err
 		}
@@ -71,72 +67,42 @@ func (c *consumer) joined(ctx context.Context) error {
 	}
 }
 
-func (m *member) failed() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.failure
-}
-
-// everywhere reports whether there is a position for each partition.
-func (m *member) everywhere(at map[broker.TopicPartition]position) bool {
-	for _, t := range m.topics {
-		for p := range m.count {
-			if _, ok := at[broker.TopicPartition{Topic: t, Partition: int32(p)}]; !ok {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// enter begins a call, as Broker.enter does.
-func (c *consumer) enter(ctx context.Context) (context.Context, func(), error) {
-	if c.closed.Load() {
-		return nil, nil, broker.ErrClosed
-	}
-	return c.b.enter(ctx)
-}
-
-// Poll implements [broker.Consumer].
-func (c *consumer) Poll(ctx context.Context, w broker.Want) ([]broker.Record, error) {
-	inner, leave, err := c.enter(ctx)
+// Poll implements [broker.Member].
+func (c *consumer) Poll(ctx context.Context, w broker.Want) (broker.Polled, error) {
+	c.m.mu.Lock()
+	c.m.polling = true
+	c.m.letGo()
+	c.m.mu.Unlock()
+	polled, err := c.poll(ctx, w)
 	if err != nil {
-		return nil, err
+		c.m.mu.Lock()
+		defer c.m.mu.Unlock()
+		c.polled()
+		return broker.Polled{}, c.d.known(err)
 	}
-	defer leave()
-	if c.open {
-		panic("kafka: Poll with a batch that is not settled: Settle or Rewind it first")
-	}
-	w.Records, w.Bytes = cmp.Or(max(0, w.Records), wantRecords), cmp.Or(max(0, w.Bytes), wantBytes)
-	if err := c.findOut(inner); err != nil {
-		return nil, c.b.failed(err)
-	}
-	records, err := c.collect(inner, w)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("poll %s: %w", c.m.group, c.b.failed(err))
-	}
-	return records, nil
+	return polled, nil
 }
 
-// collect waits for the first record and then up to w.Wait for more. Records
-// are taken only when they are returned, so those of partitions that go
-// meanwhile go with them.
-func (c *consumer) collect(ctx context.Context, w broker.Want) ([]broker.Record, error) {
+// poll waits for the first record and then up to w.Wait for more. Records are
+// taken only when they are returned, so those of partitions that go meanwhile go
+// with them.
+func (c *consumer) poll(ctx context.Context, w broker.Want) (broker.Polled, error) {
+	if err := c.findOut(ctx); err != nil {
+		return broker.Polled{}, err
+	}
 	var until time.Time // when to return what there is; zero while there is nothing
 	for first := true; ; first = false {
 		if err := c.adopt(); err != nil {
-			return nil, err
+			return broker.Polled{}, err
 		}
 		c.queue.pause(w.Pause)
-		if first && c.queue.bytes() < handBytes {
+		n, bytes, room := c.available()
+		if first && room {
 			if err := c.receive(ctx, c.m.client.PollFetches(nil)); err != nil { //nolint:staticcheck // nil takes what is there, without waiting (kgo.Client.PollFetches)
-				return nil, err
+				return broker.Polled{}, err
 			}
+			n, bytes, _ = c.available()
 		}
-		n, bytes := c.queue.available()
 		switch {
 		case n == 0:
 			until = time.Time{}
@@ -144,17 +110,60 @@ func (c *consumer) collect(ctx context.Context, w broker.Want) ([]broker.Record,
 			until = time.Now().Add(w.Wait)
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return broker.Polled{}, err
 		}
 		if n >= w.Records || bytes >= w.Bytes || n > 0 && !time.Now().Before(until) {
-			if records := c.takeOpen(w); records != nil {
-				return records, nil
+			if polled, ok := c.take(w); ok {
+				return polled, nil
 			}
 			continue // a rebalance came in between
 		}
 		if err := c.await(ctx, until); err != nil {
-			return nil, err
+			return broker.Polled{}, err
 		}
+	}
+}
+
+// available is how much can be polled, and whether there is room for more.
+func (c *consumer) available() (records, bytes int, room bool) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	records, bytes = c.queue.available()
+	return records, bytes, c.queue.bytes() < handBytes
+}
+
+// take takes a batch, unless the queue is stale or what was there has to be
+// another member's by now.
+func (c *consumer) take(w broker.Want) (broker.Polled, bool) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	if c.stale() {
+		return broker.Polled{}, false
+	}
+	polled := c.queue.poll(w.Records, w.Bytes)
+	if len(polled.Records) == 0 {
+		return broker.Polled{}, false
+	}
+	c.polled()
+	return polled, true
+}
+
+// polled ends a Poll: what it has adopted is the assignment, if that is still what
+// the member owns. The caller holds m.mu.
+func (c *consumer) polled() {
+	c.m.polling = false
+	if c.stale() {
+		return
+	}
+	c.m.lost = false
+	if c.assignment.Epoch == c.m.epoch {
+		return
+	}
+	c.assignment = broker.Assignment{Epoch: c.m.epoch}
+	for _, s := range c.shares {
+		s.assigned = true
+		c.assignment.Partitions = append(c.assignment.Partitions, s.partition)
+		c.assignment.Since = append(c.assignment.Since, s.since)
 	}
 }
 
@@ -184,7 +193,7 @@ func (c *consumer) await(ctx context.Context, until time.Time) error {
 // stale reports whether the queue is not that of the member's shares. The caller
 // holds m.mu.
 func (c *consumer) stale() bool {
-	if c.m.failure != nil || c.m.lost || len(c.shares) != len(c.m.shares) {
+	if c.m.failure != nil || len(c.shares) != len(c.m.shares) {
 		return true
 	}
 	for _, s := range c.shares {
@@ -197,16 +206,22 @@ func (c *consumer) stale() bool {
 
 // receive adds what was fetched to the queue.
 func (c *consumer) receive(ctx context.Context, fetches kgo.Fetches) error {
-	var last *cursor
-	fetches.EachRecord(func(r *kgo.Record) {
-		if last == nil || last.at.Partition != r.Partition || last.at.Topic != r.Topic {
-			last = c.cursor(r.Topic, r.Partition)
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		cur := c.cursor(p.Topic, p.Partition)
+		if cur == nil || len(p.Records) == 0 {
+			return
 		}
-		if last != nil && r.Offset >= last.expected() {
-			last.push(received(r))
+		records := make([]broker.Record, 0, len(p.Records))
+		for _, r := range p.Records {
+			if !r.Attrs.IsControl() { // which say how far the fetch went
+				records = append(records, received(r))
+			}
 		}
+		c.m.mu.Lock()
+		defer c.m.mu.Unlock()
+		cur.push(records, p.Records[len(p.Records)-1].Offset+1, p.LastStableOffset)
 	})
-	return c.b.fetchError(ctx, fetches)
+	return c.d.fetchError(ctx, fetches)
 }
 
 func (c *consumer) cursor(topic string, partition int32) *cursor {
@@ -218,25 +233,14 @@ func (c *consumer) cursor(topic string, partition int32) *cursor {
 	return nil
 }
 
-// takeOpen takes a batch and opens it, unless the queue is stale.
-func (c *consumer) takeOpen(w broker.Want) []broker.Record {
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
-	if c.stale() {
-		return nil
-	}
-	records := c.queue.take(w.Records, w.Bytes)
-	c.open, c.m.busy = true, true
-	return records
-}
-
 // hold stops fetching what is at hand while there is much of it, so that what
 // others are paused for can come.
 func (c *consumer) hold() {
-	enough := c.queue.bytes() >= handBytes
 	held, released := map[string][]int32{}, map[string][]int32{}
+	c.m.mu.Lock()
+	enough := c.queue.bytes() >= handBytes
 	for _, cur := range c.queue.cursors {
-		hold := enough && len(cur.records) > 0
+		hold := enough && cur.bytes > 0
 		switch {
 		case hold && !cur.held:
 			held[cur.at.Topic] = append(held[cur.at.Topic], cur.at.Partition)
@@ -245,6 +249,7 @@ func (c *consumer) hold() {
 		}
 		cur.held = hold
 	}
+	c.m.mu.Unlock()
 	if len(held) > 0 {
 		c.m.client.PauseFetchPartitions(held)
 	}
@@ -262,10 +267,8 @@ func (c *consumer) adopt() error {
 	}
 	var shares []*share
 	for _, s := range c.m.shares {
-		s.taken = true
 		shares = append(shares, s)
 	}
-	c.m.lost = false
 	c.m.mu.Unlock()
 	slices.SortFunc(shares, func(x, y *share) int { return int(x.partition - y.partition) })
 	c.follow(shares)
@@ -274,14 +277,9 @@ func (c *consumer) adopt() error {
 
 // follow fetches these shares and no others.
 func (c *consumer) follow(shares []*share) {
-	removed, added := map[string][]int32{}, map[string]map[int32]kgo.Offset{}
-	resumed := map[string][]int32{}
-	var cursors []*cursor
+	removed, resumed := map[string][]int32{}, map[string][]int32{}
 	for _, cur := range c.queue.cursors {
-		if slices.ContainsFunc(shares, func(s *share) bool {
-			return s.partition == cur.at.Partition && slices.Contains(c.shares, s)
-		}) {
-			cursors = append(cursors, cur)
+		if slices.Contains(shares, cur.share) {
 			continue
 		}
 		removed[cur.at.Topic] = append(removed[cur.at.Topic], cur.at.Partition)
@@ -289,17 +287,18 @@ func (c *consumer) follow(shares []*share) {
 			resumed[cur.at.Topic] = append(resumed[cur.at.Topic], cur.at.Partition)
 		}
 	}
+	added := map[string]map[int32]kgo.Offset{}
+	var cursors []*cursor
 	for _, s := range shares {
+		cursors = append(cursors, s.cursors...)
 		if slices.Contains(c.shares, s) {
 			continue
 		}
-		for _, t := range c.m.topics {
-			at := s.positions[t]
-			cursors = append(cursors, &cursor{at: broker.TopicPartition{Topic: t, Partition: s.partition}, position: at})
-			if added[t] == nil {
-				added[t] = map[int32]kgo.Offset{}
+		for _, cur := range s.cursors {
+			if added[cur.at.Topic] == nil {
+				added[cur.at.Topic] = map[int32]kgo.Offset{}
 			}
-			added[t][s.partition] = kgo.NewOffset().At(at)
+			added[cur.at.Topic][s.partition] = kgo.NewOffset().At(cur.fetched)
 		}
 	}
 	if len(removed) > 0 {
@@ -310,64 +309,51 @@ func (c *consumer) follow(shares []*share) {
 		c.m.client.AddConsumePartitions(added)
 	}
 	c.queue.cursors, c.shares = cursors, shares
-	partitions := make([]int32, len(shares))
-	for i, s := range shares {
-		partitions[i] = s.partition
-	}
-	c.assignment = broker.Assignment{Partitions: partitions, Epoch: c.assignment.Epoch + 1}
 }
 
-// forget ends the batch without settling it. The caller knows that no settle of
-// it is under way.
-func (c *consumer) forget() {
-	c.queue.rewind()
-	c.release()
-}
-
-// release lets the member hand over again.
-func (c *consumer) release() {
-	c.open = false
+// Rewind implements [broker.Member]. A settle that goes on without its caller, or
+// beside this call, may move the same partitions; the next Poll waits for its
+// outcome and begins after it.
+func (c *consumer) Rewind(partitions []int32) {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	c.m.busy = false
-	c.m.notify()
-}
-
-// Rewind implements [broker.Consumer].
-func (c *consumer) Rewind() {
-	if c.pending != nil {
-		c.release() // Poll finds out what became of it
-		return
+	for _, p := range partitions {
+		if s := c.m.shares[p]; s != nil {
+			for _, cur := range s.cursors {
+				cur.rewind()
+			}
+		}
 	}
-	c.forget()
+	c.unknown = c.m.settling
 }
 
-// Assignment implements [broker.Consumer].
-func (c *consumer) Assignment() broker.Assignment { return c.assignment }
-
-// Close implements [broker.Consumer].
-func (c *consumer) Close(ctx context.Context) error {
-	if !c.closed.CompareAndSwap(false, true) {
+// findOut waits until it is known what became of the settle that was under way
+// when Rewind came.
+func (c *consumer) findOut(ctx context.Context) error {
+	if c.unknown == nil {
 		return nil
 	}
-	c.b.unregister(c)
+	if err := c.unknown.await(ctx); err != nil {
+		return err
+	}
+	c.unknown = nil
+	return nil
+}
+
+// Assignment implements [broker.Member].
+func (c *consumer) Assignment() broker.Assignment { return c.assignment }
+
+// Close implements [broker.Member].
+func (c *consumer) Close(ctx context.Context) error {
+	c.d.closed(c)
 	if c.pending != nil {
-		_ = c.pending.await(ctx)
+		_ = c.pending.await(ctx) // the results show sooner when it ends by itself
 	}
 	c.end(ctx)
 	return nil
 }
 
-// shut closes the consumer with its broker.
-func (c *consumer) shut() {
-	if !c.closed.CompareAndSwap(false, true) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	c.end(ctx)
-}
-
+// end ends the consumer and the membership.
 func (c *consumer) end(ctx context.Context) {
 	c.txn.close(ctx)
 	c.m.end(ctx)

@@ -29,8 +29,7 @@ func heals(err error) bool {
 			return false
 		}
 	}
-	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) {
+	if refused(err) {
 		return false
 	}
 	var answer *kerr.Error
@@ -38,6 +37,24 @@ func heals(err error) bool {
 		return answer.Retriable && answer != kerr.UnknownTopicOrPartition && answer != kerr.UnknownTopicID
 	}
 	return true
+}
+
+// refused reports whether the servers, or this client where it does not trust them,
+// will not do it however often they are asked.
+func refused(err error) bool {
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		return true
+	}
+	for _, e := range []error{
+		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism,
+		kerr.IllegalSaslState, kerr.InconsistentGroupProtocol,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // forgotten reports whether a server does not know a topic. One that has just
@@ -86,7 +103,7 @@ func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
 }
 
 // insist calls again for a moment when a server does not know a topic that
-// another one, or an earlier call, has told of.
+// another one, or an earlier call, knows.
 func insist[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	began := time.Now()
 	for try := 1; ; try++ {

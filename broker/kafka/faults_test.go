@@ -24,7 +24,7 @@ import (
 // desk is a topic, a topic of answers, and the client that looks at them.
 type desk struct {
 	t       *testing.T
-	b       *Broker
+	b       *broker.Broker
 	in, out string
 	group   string
 }
@@ -39,7 +39,7 @@ func newDesk(t *testing.T, url string, partitions int) *desk {
 }
 
 // namedDesk is a desk whose topics do not exist yet.
-func namedDesk(t *testing.T, b *Broker) *desk {
+func namedDesk(t *testing.T, b *broker.Broker) *desk {
 	suffix := strings.ToLower(rand.Text()[:10])
 	return &desk{t: t, b: b, in: "in." + suffix, out: "out." + suffix, group: "g." + suffix}
 }
@@ -48,7 +48,7 @@ func (d *desk) create(ctx context.Context, partitions int) error {
 	return d.b.CreateTopics(ctx, broker.Topic{Name: d.in, Partitions: partitions}, broker.Topic{Name: d.out, Partitions: partitions})
 }
 
-func open(t *testing.T, url string, o Options) *Broker {
+func open(t *testing.T, url string, o Options) *broker.Broker {
 	t.Helper()
 	b, err := Open(t.Context(), url, o)
 	if err != nil {
@@ -64,12 +64,12 @@ func (d *desk) publish(values ...string) {
 	for _, v := range values {
 		records = append(records, broker.Record{Topic: d.in, Pinned: true, Value: []byte(v)})
 	}
-	if err := d.b.Publish(d.t.Context(), records...); err != nil {
+	if _, err := d.b.Publish(d.t.Context(), records...); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func (d *desk) join(b *Broker) broker.Consumer {
+func (d *desk) join(b *broker.Broker) *broker.Consumer {
 	d.t.Helper()
 	c, err := b.Join(d.t.Context(), d.group, broker.Start(), d.in)
 	if err != nil {
@@ -83,15 +83,15 @@ func (d *desk) join(b *Broker) broker.Consumer {
 	return c
 }
 
-func (d *desk) poll(c broker.Consumer) []broker.Record {
+func (d *desk) poll(c *broker.Consumer) []broker.Record {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 30*time.Second)
 	defer cancel()
-	records, err := c.Poll(ctx, broker.Want{})
+	batch, err := c.Poll(ctx, broker.Want{})
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return records
+	return batch.Records
 }
 
 func (d *desk) answers(records []broker.Record) []broker.Record {
@@ -135,7 +135,7 @@ func (d *desk) seek(to broker.Position) {
 
 // cutOff opens a client of the shared node that reaches it through a proxy of
 // its own.
-func cutOff(t *testing.T) (*Broker, *proxy.Proxy) {
+func cutOff(t *testing.T) (*broker.Broker, *proxy.Proxy) {
 	t.Helper()
 	p := proxy.Start(t, node(t).Nodes[0].Addr())
 	o := conformanceOptions
@@ -382,7 +382,7 @@ func (d *desk) drain() {
 			continue // another member's session has to end first
 		}
 		if err == nil {
-			err = c.Settle(d.t.Context(), d.answers(batch)...)
+			err = batch.Settle(d.t.Context(), d.answers(batch.Records)...)
 		}
 		if err != nil && !errors.Is(err, broker.ErrFenced) {
 			d.t.Fatal(err)
@@ -403,11 +403,11 @@ func (d *desk) lag() int64 {
 }
 
 // work answers until ctx ends. Nothing but that and being fenced is an error.
-func (d *desk) work(ctx context.Context, c broker.Consumer, settled chan<- time.Time) {
+func (d *desk) work(ctx context.Context, c *broker.Consumer, settled chan<- time.Time) {
 	for {
 		batch, err := c.Poll(ctx, broker.Want{Records: 10})
 		if err == nil {
-			err = c.Settle(ctx, d.answers(batch)...)
+			err = batch.Settle(ctx, d.answers(batch.Records)...)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -433,7 +433,7 @@ func (d *desk) feed(ctx context.Context, ledger *ledger.Ledger) {
 	for i := 0; ctx.Err() == nil; i++ {
 		key := fmt.Sprintf("key-%d", i%5)
 		n := ledger.Issue(key)
-		err := d.b.Publish(ctx, broker.Record{Topic: d.in, Key: []byte(key), Value: []byte(strconv.FormatInt(n, 10))})
+		_, err := d.b.Publish(ctx, broker.Record{Topic: d.in, Key: []byte(key), Value: []byte(strconv.FormatInt(n, 10))})
 		if err == nil {
 			ledger.Acknowledge(key, n)
 		} else if ctx.Err() == nil {

@@ -30,20 +30,20 @@ func (s *span) done() bool { return s.next >= s.end }
 // Ranges without records are skipped, so next can move without a record. It
 // returns when something came or moved: a span whose next transaction is not
 // decided is waited for, as what comes after it would be missing otherwise.
-func (b *Broker) fetch(ctx context.Context, spans []*span, maxBytes int32) error {
-	began, told := time.Now(), false
+func (d *driver) fetch(ctx context.Context, spans []*span, maxBytes int32) error {
+	began, warned := time.Now(), false
 	for try := 1; ; try++ {
-		byLeader, err := b.byLeader(ctx, spans)
+		byLeader, err := d.byLeader(ctx, spans)
 		if err != nil || len(byLeader) == 0 {
 			return err
 		}
-		moved, err := b.fetchFrom(ctx, byLeader, maxBytes)
+		moved, err := d.fetchFrom(ctx, byLeader, maxBytes)
 		if err != nil || moved {
 			return err
 		}
-		if waited := time.Since(began); waited > 5*time.Second && !told {
-			b.options.Logger.Warn("still waiting for records: servers are gone, or a transaction is not decided yet", "topic", spans[0].topic, "since", began)
-			told = true
+		if waited := time.Since(began); waited > 5*time.Second && !warned {
+			d.options.Logger.Warn("still waiting for records: servers are gone, or a transaction is not decided yet", "topic", spans[0].topic, "since", began)
+			warned = true
 		}
 		if err := sleep(ctx, min(backoff(try), 100*time.Millisecond)); err != nil {
 			return err
@@ -52,15 +52,15 @@ func (b *Broker) fetch(ctx context.Context, spans []*span, maxBytes int32) error
 }
 
 // byLeader sorts the spans by the server that has their partitions.
-func (b *Broker) byLeader(ctx context.Context, spans []*span) (map[int32][]*span, error) {
+func (d *driver) byLeader(ctx context.Context, spans []*span) (map[int32][]*span, error) {
 	byLeader := map[int32][]*span{}
 	for _, s := range spans {
 		if s.done() {
 			continue
 		}
-		t, err := b.topics.get(ctx, s.topic)
+		t, err := d.topics.get(ctx, s.topic)
 		if err == nil && (int(s.partition) >= len(t.leaders) || t.leaders[s.partition] < 0) {
-			t, err = b.topics.refresh(ctx, s.topic)
+			t, err = d.topics.refresh(ctx, s.topic)
 		}
 		if err != nil {
 			return nil, err
@@ -74,14 +74,14 @@ func (b *Broker) byLeader(ctx context.Context, spans []*span) (map[int32][]*span
 }
 
 // fetchFrom asks all servers at once. It reports whether any span moved.
-func (b *Broker) fetchFrom(ctx context.Context, byLeader map[int32][]*span, maxBytes int32) (bool, error) {
+func (d *driver) fetchFrom(ctx context.Context, byLeader map[int32][]*span, maxBytes int32) (bool, error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var first error
 	any := false
 	for leader, spans := range byLeader {
 		wg.Go(func() {
-			moved, err := b.fetchOne(ctx, leader, spans, maxBytes)
+			moved, err := d.fetchOne(ctx, leader, spans, maxBytes)
 			mu.Lock()
 			defer mu.Unlock()
 			any = any || moved
@@ -94,17 +94,17 @@ func (b *Broker) fetchFrom(ctx context.Context, byLeader map[int32][]*span, maxB
 	return any, first
 }
 
-func (b *Broker) fetchOne(ctx context.Context, leader int32, spans []*span, maxBytes int32) (moved bool, err error) {
-	req, err := b.fetchRequest(ctx, spans, maxBytes)
+func (d *driver) fetchOne(ctx context.Context, leader int32, spans []*span, maxBytes int32) (moved bool, err error) {
+	req, err := d.fetchRequest(ctx, spans, maxBytes)
 	if err != nil {
 		return false, err
 	}
-	resp, err := b.client.Broker(int(leader)).RetriableRequest(ctx, req)
+	resp, err := d.client.Broker(int(leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		b.forget(spans)
+		d.forget(spans)
 		return false, nil // the server is gone: another one leads, or it comes back
 	}
 	f := resp.(*kmsg.FetchResponse)
@@ -114,14 +114,14 @@ func (b *Broker) fetchOne(ctx context.Context, leader int32, spans []*span, maxB
 	for i := range f.Topics {
 		for j := range f.Topics[i].Partitions {
 			p := &f.Topics[i].Partitions[j]
-			s, err := b.spanOf(ctx, spans, &f.Topics[i], p.Partition)
+			s, err := d.spanOf(ctx, spans, &f.Topics[i], p.Partition)
 			if err != nil {
 				return moved, err
 			}
 			if s == nil {
 				continue
 			}
-			did, err := b.advance(ctx, s, p)
+			did, err := d.advance(ctx, s, p)
 			if err != nil {
 				return moved, err
 			}
@@ -131,7 +131,7 @@ func (b *Broker) fetchOne(ctx context.Context, leader int32, spans []*span, maxB
 	return moved, nil
 }
 
-func (b *Broker) fetchRequest(ctx context.Context, spans []*span, maxBytes int32) (*kmsg.FetchRequest, error) {
+func (d *driver) fetchRequest(ctx context.Context, spans []*span, maxBytes int32) (*kmsg.FetchRequest, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MinBytes, req.MaxWaitMillis = 1, 100
 	req.MaxBytes = 16 << 20
@@ -141,7 +141,7 @@ func (b *Broker) fetchRequest(ctx context.Context, spans []*span, maxBytes int32
 	for _, s := range spans {
 		at, ok := byTopic[s.topic]
 		if !ok {
-			t, err := b.topics.get(ctx, s.topic)
+			t, err := d.topics.get(ctx, s.topic)
 			if err != nil {
 				return nil, err
 			}
@@ -160,7 +160,7 @@ func (b *Broker) fetchRequest(ctx context.Context, spans []*span, maxBytes int32
 
 // spanOf finds the span that a part of the answer is for. Newer servers name
 // topics by id only.
-func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchResponseTopic, partition int32) (*span, error) {
+func (d *driver) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchResponseTopic, partition int32) (*span, error) {
 	for _, s := range spans {
 		if s.partition != partition {
 			continue
@@ -169,7 +169,7 @@ func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchRespons
 			return s, nil
 		}
 		if t.Topic == "" {
-			known, err := b.topics.get(ctx, s.topic)
+			known, err := d.topics.get(ctx, s.topic)
 			if err != nil {
 				return nil, err
 			}
@@ -182,19 +182,19 @@ func (b *Broker) spanOf(ctx context.Context, spans []*span, t *kmsg.FetchRespons
 }
 
 // advance takes over what came for a span.
-func (b *Broker) advance(ctx context.Context, s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
+func (d *driver) advance(ctx context.Context, s *span, p *kmsg.FetchResponseTopicPartition) (moved bool, err error) {
 	switch err := kerr.ErrorForCode(p.ErrorCode); {
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		return true, b.jump(ctx, s)
+		return true, d.jump(ctx, s)
 	case errors.Is(err, kerr.UnknownTopicOrPartition) || kerr.IsRetriable(err):
-		b.topics.forget(s.topic)
+		d.topics.forget(s.topic)
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("fetch %s[%d]: %w", s.topic, s.partition, err)
 	}
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: s.next, IsolationLevel: kgo.ReadCommitted(), Topic: s.topic, Partition: s.partition,
-	}, p, b.decompressor, nil)
+	}, p, d.decompressor, nil)
 	if fetched.Err != nil {
 		return false, fmt.Errorf("fetch %s[%d] at %d: %w", s.topic, s.partition, s.next, fetched.Err)
 	}
@@ -212,8 +212,8 @@ func (b *Broker) advance(ctx context.Context, s *span, p *kmsg.FetchResponseTopi
 
 // jump moves a span that is out of range to what is left of it: nothing if the
 // log was cut, or a new one has its name.
-func (b *Broker) jump(ctx context.Context, s *span) error {
-	starts, err := b.resolve(ctx, s.topic, broker.Start())
+func (d *driver) jump(ctx context.Context, s *span) error {
+	starts, err := d.resolve(ctx, s.topic, broker.Start())
 	if err != nil {
 		return err
 	}
@@ -225,8 +225,8 @@ func (b *Broker) jump(ctx context.Context, s *span) error {
 	return nil
 }
 
-func (b *Broker) forget(spans []*span) {
+func (d *driver) forget(spans []*span) {
 	for _, s := range spans {
-		b.topics.forget(s.topic)
+		d.topics.forget(s.topic)
 	}
 }

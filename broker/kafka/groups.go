@@ -26,11 +26,11 @@ type position struct {
 // move are waited for, and those in topics that a server does not know, as it
 // does not when it has just started; unless for ever, not longer than a
 // transaction that somebody works on takes.
-func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map[broker.TopicPartition]position, error) {
+func (d *driver) committed(ctx context.Context, group string, forEver bool) (map[broker.TopicPartition]position, error) {
 	stable := kadm.RequireStable(ctx)
-	began, told := time.Now(), false
+	began, warned := time.Now(), false
 	for try := 1; ; try++ {
-		all, err := b.committedOnce(stable, group)
+		all, err := d.committedOnce(stable, group)
 		unstable := errors.Is(err, kerr.UnstableOffsetCommit)
 		waited := time.Since(began)
 		switch {
@@ -42,9 +42,9 @@ func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map
 			return nil, fmt.Errorf("positions of group %s: %w", group, err)
 		case unstable && !forEver && waited > decision:
 			stable = ctx
-		case waited > 5*time.Second && !told:
-			b.options.Logger.Warn("still waiting for a group's positions", "group", group, "since", began, "error", err)
-			told = true
+		case waited > 5*time.Second && !warned:
+			d.options.Logger.Warn("still waiting for a group's positions", "group", group, "since", began, "error", err)
+			warned = true
 		}
 		pause := backoff(try)
 		if unstable {
@@ -58,8 +58,8 @@ func (b *Broker) committed(ctx context.Context, group string, forEver bool) (map
 
 // committedOnce asks for the positions once. With an error that is forgotten it
 // returns the others.
-func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.TopicPartition]position, error) {
-	fetched, err := b.admin.FetchOffsets(ctx, group)
+func (d *driver) committedOnce(ctx context.Context, group string) (map[broker.TopicPartition]position, error) {
+	fetched, err := d.admin.FetchOffsets(ctx, group)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, nil
 	}
@@ -86,30 +86,25 @@ func (b *Broker) committedOnce(ctx context.Context, group string) (map[broker.To
 }
 
 // describeGroup returns the group's members, in no state without them.
-func (b *Broker) describeGroup(ctx context.Context, group string) (kadm.DescribedGroup, error) {
+func (d *driver) describeGroup(ctx context.Context, group string) (kadm.DescribedGroup, error) {
 	return retry(ctx, func() (kadm.DescribedGroup, error) {
-		all, err := b.admin.DescribeGroups(ctx, group)
-		d := all[group]
+		all, err := d.admin.DescribeGroups(ctx, group)
+		g := all[group]
 		if err == nil {
-			err = d.Err
+			err = g.Err
 		}
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			return kadm.DescribedGroup{Group: group}, nil
 		}
-		return d, err
+		return g, err
 	})
 }
 
-// Groups implements [broker.Broker].
-func (b *Broker) Groups(ctx context.Context) ([]string, error) {
-	ctx, leave, err := b.enter(ctx)
+// Groups implements [broker.Driver].
+func (d *driver) Groups(ctx context.Context) ([]string, error) {
+	listed, err := retry(ctx, func() (kadm.ListedGroups, error) { return d.admin.ListGroups(ctx) })
 	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	listed, err := retry(ctx, func() (kadm.ListedGroups, error) { return b.admin.ListGroups(ctx) })
-	if err != nil {
-		return nil, fmt.Errorf("list groups: %w", b.failed(err))
+		return nil, d.known(err)
 	}
 	var names []string
 	for name, g := range listed {
@@ -117,31 +112,22 @@ func (b *Broker) Groups(ctx context.Context) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names, nil
 }
 
-// Lag implements [broker.Broker]. It is exact up to about [lagBytes] of records
+// Lag implements [broker.Driver]. It is exact up to about [lagBytes] of records
 // in a partition, and so always exact about there being none; further back
 // transaction markers and aborted records count too.
-func (b *Broker) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
-	ctx, leave, err := b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	lags, err := b.lag(ctx, group)
-	if err != nil {
-		return nil, fmt.Errorf("lag of group %s: %w", group, b.failed(err))
-	}
-	return lags, nil
+func (d *driver) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
+	lags, err := d.lag(ctx, group)
+	return lags, d.known(err)
 }
 
 // lagBytes is what Lag reads ahead of a position to tell records from markers.
 const lagBytes = 16 << 10
 
-func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
-	positions, err := b.committed(ctx, group, false)
+func (d *driver) lag(ctx context.Context, group string) ([]broker.Lag, error) {
+	positions, err := d.committed(ctx, group, false)
 	if err != nil || len(positions) == 0 {
 		return nil, err
 	}
@@ -151,14 +137,14 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 			topics = append(topics, tp.Topic)
 		}
 	}
-	decided, all, err := b.decidedEnds(ctx, topics...)
+	decided, all, err := d.decidedEnds(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.addStarts(ctx, positions, topics, all); err != nil {
+	if err := d.addStarts(ctx, positions, topics, all); err != nil {
 		return nil, err
 	}
-	members, err := b.owners(ctx, group)
+	members, err := d.owners(ctx, group)
 	if err != nil {
 		return nil, err
 	}
@@ -171,17 +157,9 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 		lags = append(lags, broker.Lag{
 			Topic: tp.Topic, Partition: tp.Partition, Position: at.offset, End: all[tp.Topic][tp.Partition], Member: members[tp],
 		})
+		tails = append(tails, &span{topic: tp.Topic, partition: tp.Partition, next: at.offset, end: decided[tp.Topic][tp.Partition]})
 	}
-	slices.SortFunc(lags, func(x, y broker.Lag) int {
-		if c := strings.Compare(x.Topic, y.Topic); c != 0 {
-			return c
-		}
-		return int(x.Partition - y.Partition)
-	})
-	for _, l := range lags {
-		tails = append(tails, &span{topic: l.Topic, partition: l.Partition, next: l.Position, end: decided[l.Topic][l.Partition]})
-	}
-	if err := b.lookAhead(ctx, tails); err != nil {
+	if err := d.lookAhead(ctx, tails); err != nil {
 		return nil, err
 	}
 	for i := range lags {
@@ -192,7 +170,7 @@ func (b *Broker) lag(ctx context.Context, group string) ([]broker.Lag, error) {
 
 // addStarts gives the group a position in the partitions of its topics where it
 // has none yet: its first members come to their partitions one by one.
-func (b *Broker) addStarts(ctx context.Context, positions map[broker.TopicPartition]position, topics []string, all map[string][]int64) error {
+func (d *driver) addStarts(ctx context.Context, positions map[broker.TopicPartition]position, topics []string, all map[string][]int64) error {
 	for _, topic := range topics {
 		var starts []int64
 		for p := range all[topic] {
@@ -202,7 +180,7 @@ func (b *Broker) addStarts(ctx context.Context, positions map[broker.TopicPartit
 			}
 			if starts == nil {
 				var err error
-				if starts, err = b.resolve(ctx, topic, broker.Start()); err != nil {
+				if starts, err = d.resolve(ctx, topic, broker.Start()); err != nil {
 					return err
 				}
 			}
@@ -213,7 +191,7 @@ func (b *Broker) addStarts(ctx context.Context, positions map[broker.TopicPartit
 }
 
 // lookAhead reads on in each tail until it has a record or the end.
-func (b *Broker) lookAhead(ctx context.Context, tails []*span) error {
+func (d *driver) lookAhead(ctx context.Context, tails []*span) error {
 	for {
 		var blank []*span
 		for _, s := range tails {
@@ -224,7 +202,7 @@ func (b *Broker) lookAhead(ctx context.Context, tails []*span) error {
 		if len(blank) == 0 {
 			return nil
 		}
-		if err := b.fetch(ctx, blank, lagBytes); err != nil {
+		if err := d.fetch(ctx, blank, lagBytes); err != nil {
 			return err
 		}
 	}
@@ -242,14 +220,14 @@ func count(l *broker.Lag, ahead *span) {
 	l.Lag = int64(len(ahead.records)) + max(0, l.End-max(ahead.next, l.Position))
 }
 
-// owners tells which member owns each partition.
-func (b *Broker) owners(ctx context.Context, group string) (map[broker.TopicPartition]string, error) {
-	d, err := b.describeGroup(ctx, group)
+// owners finds the member that owns each partition.
+func (d *driver) owners(ctx context.Context, group string) (map[broker.TopicPartition]string, error) {
+	g, err := d.describeGroup(ctx, group)
 	if err != nil {
 		return nil, err
 	}
 	owners := map[broker.TopicPartition]string{}
-	for _, m := range d.Members {
+	for _, m := range g.Members {
 		a, ok := m.Assigned.AsConsumer()
 		if !ok {
 			continue
@@ -263,132 +241,78 @@ func (b *Broker) owners(ctx context.Context, group string) (map[broker.TopicPart
 	return owners, nil
 }
 
-// Seek implements [broker.Broker].
-func (b *Broker) Seek(ctx context.Context, group, topic string, to ...broker.Position) error {
-	ctx, leave, err := b.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	if err := b.seek(ctx, group, topic, to); err != nil {
-		return fmt.Errorf("seek group %s in topic %s: %w", group, topic, b.failed(err))
-	}
-	return nil
+// Seek implements [broker.Driver].
+func (d *driver) Seek(ctx context.Context, group, topic string, to []broker.Position) error {
+	return d.known(d.seek(ctx, group, topic, to))
 }
 
-func (b *Broker) seek(ctx context.Context, group, topic string, to []broker.Position) error {
-	if err := broker.ValidName(group); err != nil {
-		return err
-	}
-	t, err := b.topics.get(ctx, topic)
+func (d *driver) seek(ctx context.Context, group, topic string, to []broker.Position) error {
+	g, err := d.describeGroup(ctx, group)
 	if err != nil {
 		return err
 	}
-	targets, err := broker.Targets(len(t.leaders), to)
-	if err != nil {
-		return err
-	}
-	d, err := b.describeGroup(ctx, group)
-	if err != nil {
-		return err
-	}
-	if n := len(d.Members); n > 0 {
+	if n := len(g.Members); n > 0 {
 		return fmt.Errorf("%w: it has %d, stop them first", broker.ErrGroupActive, n)
 	}
 	offsets := kadm.Offsets{}
 	resolved := map[broker.Position][]int64{}
-	for p, target := range targets {
+	for p, target := range to {
 		if target.IsZero() {
 			continue
 		}
 		if resolved[target] == nil {
-			if resolved[target], err = b.resolve(ctx, topic, target); err != nil {
+			if resolved[target], err = d.resolve(ctx, topic, target); err != nil {
 				return err
 			}
 		}
 		offsets.AddOffset(topic, int32(p), resolved[target][p], -1)
 	}
-	_, err = insist(ctx, func() (any, error) { return nil, b.admin.CommitAllOffsets(ctx, group, offsets) })
+	_, err = insist(ctx, func() (any, error) { return nil, d.admin.CommitAllOffsets(ctx, group, offsets) })
 	if stale(err) {
 		return fmt.Errorf("%w: %w", broker.ErrGroupActive, err)
 	}
 	return err
 }
 
-// Join implements [broker.Broker].
-func (b *Broker) Join(ctx context.Context, group string, start broker.Position, topics ...string) (broker.Consumer, error) {
-	ctx, leave, err := b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	c, err := b.join(ctx, group, start, topics)
-	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", group, b.failed(err))
-	}
-	return c, nil
+// Join implements [broker.Driver].
+func (d *driver) Join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
+	m, err := d.join(ctx, group, start, topics)
+	return m, d.known(err)
 }
 
-func (b *Broker) join(ctx context.Context, group string, start broker.Position, topics []string) (*consumer, error) {
-	if err := broker.ValidName(group); err != nil {
-		return nil, err
-	}
-	if start.IsForever() {
-		return nil, fmt.Errorf("a group cannot begin at %q", start)
-	}
-	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
-	count, err := b.partitionsOf(ctx, topics)
+func (d *driver) join(ctx context.Context, group string, start broker.Position, topics []string) (broker.Member, error) {
+	count, err := d.Partitions(ctx, topics[0])
 	if err != nil {
 		return nil, err
 	}
-	if err := b.checkMembers(ctx, group, topics); err != nil {
+	if err := d.checkMembers(ctx, group, topics); err != nil {
 		return nil, err
 	}
-	m, err := b.newMember(group, topics, count, start)
+	m, err := d.newMember(group, topics, count, start)
 	if err != nil {
 		return nil, err
 	}
-	c := newConsumer(b, m)
+	c := newConsumer(d, m)
 	if err := c.joined(ctx); err != nil {
-		c.shut()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		c.end(bounded)
 		return nil, err
 	}
-	if err := b.register(c); err != nil {
-		c.shut()
-		return nil, err
-	}
+	d.opened(c)
 	return c, nil
-}
-
-// partitionsOf returns how many partitions each of the topics has.
-func (b *Broker) partitionsOf(ctx context.Context, topics []string) (int, error) {
-	if len(topics) == 0 {
-		return 0, errors.New("no topics are named")
-	}
-	count := 0
-	for i, name := range topics {
-		t, err := b.topics.get(ctx, name)
-		if err != nil {
-			return 0, err
-		}
-		if i > 0 && len(t.leaders) != count {
-			return 0, fmt.Errorf("topic %s has %d partitions and %s has %d: %w", topics[0], count, name, len(t.leaders), broker.ErrTopicConflict)
-		}
-		count = len(t.leaders)
-	}
-	return count, nil
 }
 
 // checkMembers makes sure that the group's members read the same topics.
-func (b *Broker) checkMembers(ctx context.Context, group string, topics []string) error {
-	d, err := b.describeGroup(ctx, group)
+func (d *driver) checkMembers(ctx context.Context, group string, topics []string) error {
+	g, err := d.describeGroup(ctx, group)
 	if err != nil {
 		return err
 	}
-	for _, m := range d.Members {
+	for _, m := range g.Members {
 		meta, ok := m.Join.AsConsumer()
 		if !ok || len(meta.Topics) == 0 {
-			continue // not told while the group rebalances
+			continue // not known while the group rebalances
 		}
 		others := slices.Sorted(slices.Values(meta.Topics))
 		if !slices.Equal(others, topics) {

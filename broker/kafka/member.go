@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,12 +17,24 @@ import (
 )
 
 // member is a membership of a group. Its goroutine joins the group, sends
-// heartbeats and takes part in rebalances until it is told to leave.
+// heartbeats and takes part in rebalances until it is to leave:
 //
-// The member owns shares of the group's partitions. What comes to it or goes is
-// decided here; the consumer takes it over in Poll, under the same mutex.
+//	join ── sync ── stay ──┬── the group rebalances, or a share was let go: join
+//	          │            ├── the group has gone on without the member: lose all, join
+//	          └ gain       └── an error that does not heal: fail
+//
+// The member owns shares of the group's partitions. A share is gained, which
+// takes a while because its former owner's settles are waited for, then adopted
+// by the consumer's Poll, and assigned to it when that returns. When the group
+// wants another member to have it, it is due: not polled any more, and let go by
+// the Poll that finds nothing of it open, or at its time; then the member joins
+// again without it, and the others may have it.
+//
+// mu guards the shares with all that is in them, for the membership, for Poll and
+// for Settle. Nothing is waited for while it is held; other locks of this package
+// are taken within it or alone.
 type member struct {
-	b      *Broker
+	d      *driver
 	client *kgo.Client
 	group  string
 	topics []string
@@ -42,27 +53,21 @@ type member struct {
 	failure    error            // that no trying again will heal
 	joined     bool             // has been in the group with positions for all that it owns
 	shares     map[int32]*share // what it owns, by partition
-	lost       bool             // a share that Poll had taken over went since the last Poll
-	busy       bool             // there is an open batch, or one is being settled
-	settling   bool
-	wake       func() // ends a Poll's wait
+	epoch      int64            // counts gains and losses
+	lost       bool             // a share that was assigned has gone since Poll returned last
+	unclaimed  bool             // a share has gone since the member joined
+	polling    bool             // a Poll has not returned
+	wake       func()           // ends its wait; nil while it does not wait
+	settling   *settling        // that is under way; nil for none
 }
 
-// share is a partition of all topics of the group.
-type share struct {
-	partition int32
-	positions map[string]int64 // by topic, when it was gained
-	taken     bool             // by Poll
-	due       time.Time        // when it must be let go; zero for a share that stays
-}
-
-func (b *Broker) newMember(group string, topics []string, count int, start broker.Position) (*member, error) {
-	client, err := b.newClient(append(fetchOptions(), kgo.ClientID(group))...)
+func (d *driver) newMember(group string, topics []string, count int, start broker.Position) (*member, error) {
+	client, err := d.newClient(append(fetchOptions(), kgo.ClientID(group), kgo.KeepControlRecords())...)
 	if err != nil {
 		return nil, err
 	}
 	m := &member{
-		b: b, client: client, group: group, topics: topics, count: count, start: start,
+		d: d, client: client, group: group, topics: topics, count: count, start: start,
 		ended: make(chan struct{}), asked: make(chan struct{}, 1), changed: make(chan struct{}),
 		generation: -1, shares: map[int32]*share{},
 	}
@@ -185,13 +190,14 @@ func (m *member) joinGroup() (*kmsg.JoinGroupResponse, error) {
 	for {
 		req := kmsg.NewPtrJoinGroupRequest()
 		req.Group, req.ProtocolType = m.group, "consumer"
-		req.SessionTimeoutMillis = int32(m.b.options.SessionTimeout.Milliseconds())
+		req.SessionTimeoutMillis = int32(m.d.options.SessionTimeout.Milliseconds())
 		req.RebalanceTimeoutMillis = req.SessionTimeoutMillis
 		protocol := kmsg.NewJoinGroupRequestProtocol()
 		protocol.Name = protocolName
 		m.mu.Lock()
 		req.MemberID = m.id
 		protocol.Metadata = joinMetadata(m.topics, claim{generation: m.generation, owned: m.owned()})
+		m.unclaimed = false
 		m.mu.Unlock()
 		req.Protocols = append(req.Protocols, protocol)
 		resp, err := req.RequestWith(m.life, m.client)
@@ -214,116 +220,22 @@ func (m *member) joinGroup() (*kmsg.JoinGroupResponse, error) {
 	}
 }
 
-// owned lists what the member owns. The caller holds m.mu.
-func (m *member) owned() []int32 {
-	list := make([]int32, 0, len(m.shares))
-	for p := range m.shares {
-		list = append(list, p)
-	}
-	slices.Sort(list)
-	return list
-}
-
-// compare marks what is to be let go and returns what is new.
-func (m *member) compare(assigned []int32) (gained []int32) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for p, s := range m.shares {
-		switch {
-		case slices.Contains(assigned, p):
-			s.due = time.Time{}
-		case s.due.IsZero():
-			s.due = time.Now().Add(m.b.options.HandoverTimeout)
-		}
-	}
-	for _, p := range assigned {
-		if m.shares[p] == nil {
-			gained = append(gained, p)
-		}
-	}
-	m.notify()
-	return gained
-}
-
-// gain finds the positions of new shares, waiting for what former owners have
-// begun, and makes them the member's.
-func (m *member) gain(ctx context.Context, gained []int32) error {
-	positions, err := m.positions(ctx, gained)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	for _, p := range gained {
-		s := &share{partition: p, positions: map[string]int64{}}
-		for _, t := range m.topics {
-			s.positions[t] = positions[broker.TopicPartition{Topic: t, Partition: p}]
-		}
-		m.shares[p] = s
-	}
-	m.joined = true
-	m.notify()
-	return nil
-}
-
-// positions are the group's in the partitions of all topics. Where it has none
-// they become its start.
-func (m *member) positions(ctx context.Context, partitions []int32) (map[broker.TopicPartition]int64, error) {
-	if len(partitions) == 0 {
-		return nil, nil
-	}
-	all, err := m.b.committed(ctx, m.group, true)
-	if err != nil {
-		return nil, err
-	}
-	at := map[broker.TopicPartition]int64{}
-	begin := map[broker.TopicPartition]int64{}
-	for _, t := range m.topics {
-		var starts []int64
-		for _, p := range partitions {
-			tp := broker.TopicPartition{Topic: t, Partition: p}
-			c, ok := all[tp]
-			if !ok {
-				if starts == nil {
-					if starts, err = m.b.resolve(ctx, t, m.start); err != nil {
-						return nil, err
-					}
-				}
-				begin[tp] = starts[p]
-				c.offset = starts[p]
-			}
-			at[tp] = c.offset
-		}
-	}
-	if len(begin) > 0 {
-		m.mu.Lock()
-		id, generation := m.id, m.generation
-		m.mu.Unlock()
-		if err := m.commit(ctx, id, generation, begin, ""); err != nil {
-			return nil, err
-		}
-	}
-	return at, nil
-}
-
 // stay sends heartbeats until the group rebalances, or until a share has been
-// let go, which the others are told by joining again.
+// let go, which the others learn when the member joins again.
 func (m *member) stay(found <-chan error) error {
-	ticker := time.NewTicker(m.b.options.HeartbeatInterval)
+	ticker := time.NewTicker(m.d.options.HeartbeatInterval)
 	defer ticker.Stop()
 	for {
-		if m.letGo() {
+		m.mu.Lock()
+		m.letGo()
+		changed, due, unclaimed := m.changed, m.due(), m.unclaimed
+		m.mu.Unlock()
+		if unclaimed {
 			return nil
 		}
-		m.mu.Lock()
-		changed, due := m.changed, m.due()
-		m.mu.Unlock()
 		var overdue <-chan time.Time
 		if !due.IsZero() {
-			overdue = time.After(max(time.Until(due), time.Millisecond))
+			overdue = time.After(time.Until(due))
 		}
 		select {
 		case <-m.life.Done():
@@ -368,111 +280,12 @@ func (m *member) heartbeat() error {
 	return nil
 }
 
-// due is when the next share must be let go; zero for never. The caller holds
-// m.mu.
-func (m *member) due() time.Time {
-	var first time.Time
-	for _, s := range m.shares {
-		if !s.due.IsZero() && (first.IsZero() || s.due.Before(first)) {
-			first = s.due
-		}
-	}
-	return first
-}
-
-// letGo lets go what others shall have: at once between batches, otherwise when
-// the batch has been kept too long. A settle that has begun is waited for. It
-// reports whether there was any.
-func (m *member) letGo() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.settling {
-		return false
-	}
-	any := false
-	for p, s := range m.shares {
-		if s.due.IsZero() || m.busy && time.Now().Before(s.due) {
-			continue
-		}
-		any = true
-		m.lose(p)
-	}
-	if any {
-		m.notify()
-	}
-	return any
-}
-
-// lose ends the ownership of a share. The caller holds m.mu.
-func (m *member) lose(p int32) {
-	m.lost = m.lost || m.shares[p].taken
-	delete(m.shares, p)
-}
-
-// loseAll is for a member that the group has gone on without.
-func (m *member) loseAll(unknown bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for p := range m.shares {
-		m.lose(p)
-	}
-	m.generation = -1
-	if unknown {
-		m.id = ""
-	}
-	m.notify()
-}
-
-// asMember makes a call that the coordinator takes from members of the group's
-// present generation only. When the group is between two generations it is made
-// again in the new one, as long as the member has lost nothing.
-func (m *member) asMember(ctx context.Context, call func(ctx context.Context, id string, generation int32) error) error {
-	for try := 1; ; try++ {
-		m.mu.Lock()
-		lost, failure, id, generation := m.lost, m.failure, m.id, m.generation
-		m.mu.Unlock()
-		if failure != nil {
-			return failure
-		}
-		if lost {
-			return broker.ErrFenced
-		}
-		err := call(ctx, id, generation)
-		switch {
-		case err == nil:
-			return nil
-		case stale(err):
-			if err := m.awaitOther(ctx, id, generation); err != nil {
-				return err
-			}
-		case heals(err):
-			if err := sleep(ctx, backoff(try)); err != nil {
-				return err
-			}
-		default:
-			return err
-		}
-	}
-}
-
-// awaitOther waits until the member is one of another generation, or has lost
-// something.
-func (m *member) awaitOther(ctx context.Context, id string, generation int32) error {
-	select {
-	case m.asked <- struct{}{}:
-	default: // asked already
-	}
-	return m.await(ctx, func() bool {
-		return m.lost || m.failure != nil || m.generation >= 0 && (m.generation != generation || m.id != id)
-	})
-}
-
 // commit moves the group in these partitions, with a note.
 func (m *member) commit(ctx context.Context, id string, generation int32, to map[broker.TopicPartition]int64, note string) error {
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation = m.group, id, generation
 	for _, topic := range m.topics {
-		t, err := m.b.topics.get(ctx, topic)
+		t, err := m.d.topics.get(ctx, topic)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ type directory struct {
 	admin *kadm.Client
 
 	mu     sync.Mutex
-	topics map[string]*topic
+	topics map[string]*topic // nil for one that was known, and is forgotten
 }
 
 type topic struct {
@@ -33,15 +33,25 @@ func newDirectory(admin *kadm.Client) *directory {
 	return &directory{admin: admin, topics: map[string]*topic{}}
 }
 
-// get returns a topic, which must exist.
+// get returns a topic, which must exist. Of one that was known it is not believed
+// at once that it is gone: a server that has just started may not know it yet.
 func (d *directory) get(ctx context.Context, name string) (*topic, error) {
 	d.mu.Lock()
-	t := d.topics[name]
+	t, known := d.topics[name]
 	d.mu.Unlock()
 	if t != nil {
 		return t, nil
 	}
-	return d.refresh(ctx, name)
+	if !known {
+		return d.refresh(ctx, name)
+	}
+	t, err := insist(ctx, func() (*topic, error) { return d.refresh(ctx, name) })
+	if errors.Is(err, broker.ErrUnknownTopic) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.topics, name)
+	}
+	return t, err
 }
 
 // await asks the cluster about a topic that exists, until it is known.
@@ -69,12 +79,12 @@ func (d *directory) refresh(ctx context.Context, name string) (*topic, error) {
 		}
 		return asTopic(details[name])
 	})
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if err != nil {
-		delete(d.topics, name)
+		d.forget(name)
 		return nil, fmt.Errorf("look up topic %s: %w", name, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.topics[name] = t
 	return t, nil
 }
@@ -89,7 +99,7 @@ func asTopic(d kadm.TopicDetail) (*topic, error) {
 	t := &topic{name: d.Topic, id: d.ID, leaders: make([]int32, len(d.Partitions))}
 	for _, p := range d.Partitions {
 		if int(p.Partition) >= len(t.leaders) {
-			return nil, kerr.LeaderNotAvailable // some partitions are not told
+			return nil, kerr.LeaderNotAvailable // some partitions are left out
 		}
 		t.leaders[p.Partition] = p.Leader
 	}
@@ -99,11 +109,15 @@ func asTopic(d kadm.TopicDetail) (*topic, error) {
 func (d *directory) forget(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.topics, name)
+	if d.topics[name] != nil {
+		d.topics[name] = nil
+	}
 }
 
 func (d *directory) forgetAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.topics)
+	for name := range d.topics {
+		d.topics[name] = nil
+	}
 }

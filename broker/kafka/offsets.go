@@ -23,7 +23,7 @@ type listing func(ctx context.Context, topics ...string) (kadm.ListedOffsets, er
 
 // list calls until every partition has an answer; topics that do not exist have
 // none.
-func (b *Broker) list(ctx context.Context, what listing, topics []string) (map[string][]int64, error) {
+func (d *driver) list(ctx context.Context, what listing, topics []string) (map[string][]int64, error) {
 	return retry(ctx, func() (map[string][]int64, error) { return listOnce(ctx, what, topics) })
 }
 
@@ -56,12 +56,12 @@ func listOnce(ctx context.Context, what listing, topics []string) (map[string][]
 }
 
 // ends returns the ends of the topics' partitions.
-func (b *Broker) ends(ctx context.Context, topics ...string) (map[string][]broker.PartitionEnds, error) {
-	starts, err := b.list(ctx, b.admin.ListStartOffsets, topics)
+func (d *driver) ends(ctx context.Context, topics ...string) (map[string][]broker.PartitionEnds, error) {
+	starts, err := d.list(ctx, d.admin.ListStartOffsets, topics)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := b.list(ctx, b.admin.ListEndOffsets, topics)
+	ends, err := d.list(ctx, d.admin.ListEndOffsets, topics)
 	if err != nil {
 		return nil, err
 	}
@@ -82,12 +82,12 @@ func (b *Broker) ends(ctx context.Context, topics ...string) (map[string][]broke
 // decidedEnds are the ends of the partitions at the time of the call, after the
 // transactions that were open then have been decided, or at the first that is
 // not decided in time. The second result are the ends with what is undecided.
-func (b *Broker) decidedEnds(ctx context.Context, topics ...string) (decided, all map[string][]int64, err error) {
-	if all, err = b.list(ctx, b.admin.ListEndOffsets, topics); err != nil {
+func (d *driver) decidedEnds(ctx context.Context, topics ...string) (decided, all map[string][]int64, err error) {
+	if all, err = d.list(ctx, d.admin.ListEndOffsets, topics); err != nil {
 		return nil, nil, err
 	}
 	for deadline, try := time.Now().Add(decision), 0; ; try++ {
-		if decided, err = b.list(ctx, b.admin.ListCommittedOffsets, topics); err != nil {
+		if decided, err = d.list(ctx, d.admin.ListCommittedOffsets, topics); err != nil {
 			return nil, nil, err
 		}
 		if limit(decided, all) || time.Now().After(deadline) {
@@ -118,16 +118,16 @@ func limit(offsets, ends map[string][]int64) (all bool) {
 // resolve turns a position into an offset of each of the topic's partitions.
 // Unset is the start. The end is after what is not decided yet: it was there
 // before the call.
-func (b *Broker) resolve(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
-	return insist(ctx, func() ([]int64, error) { return b.resolveOnce(ctx, topic, at) })
+func (d *driver) resolve(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
+	return insist(ctx, func() ([]int64, error) { return d.resolveOnce(ctx, topic, at) })
 }
 
-func (b *Broker) resolveOnce(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
+func (d *driver) resolveOnce(ctx context.Context, topic string, at broker.Position) ([]int64, error) {
 	if at.IsZero() || at.IsStart() {
-		starts, err := b.list(ctx, b.admin.ListStartOffsets, []string{topic})
+		starts, err := d.list(ctx, d.admin.ListStartOffsets, []string{topic})
 		return found(topic, starts, err)
 	}
-	ends, err := b.list(ctx, b.admin.ListEndOffsets, []string{topic})
+	ends, err := d.list(ctx, d.admin.ListEndOffsets, []string{topic})
 	if at.IsEnd() || err != nil {
 		return found(topic, ends, err)
 	}
@@ -138,14 +138,14 @@ func (b *Broker) resolveOnce(ctx context.Context, topic string, at broker.Positi
 			millis++
 		}
 		after := func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
-			return b.admin.ListOffsetsAfterMilli(ctx, max(0, millis), topics...)
+			return d.admin.ListOffsetsAfterMilli(ctx, max(0, millis), topics...)
 		}
-		offsets, err := b.list(ctx, after, []string{topic})
+		offsets, err := d.list(ctx, after, []string{topic})
 		if list, err = found(topic, offsets, err); err != nil {
 			return nil, err
 		}
 	} else if offset, ok := at.Offset(); ok {
-		starts, err := b.list(ctx, b.admin.ListStartOffsets, []string{topic})
+		starts, err := d.list(ctx, d.admin.ListStartOffsets, []string{topic})
 		if list, err = found(topic, starts, err); err != nil {
 			return nil, err
 		}

@@ -60,13 +60,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o Options) withDefaults() Options {
-	o.MaxRecordBytes = cmp.Or(o.MaxRecordBytes, broker.DefaultMaxRecordBytes)
+// withDefaults fills in what is not set; what the portable layer has chosen wins.
+func (o Options) withDefaults(chosen broker.Options) Options {
+	o.MaxRecordBytes, o.Logger = chosen.MaxRecordBytes, chosen.Logger
 	o.HandoverTimeout = cmp.Or(o.HandoverTimeout, 30*time.Second)
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, 10*time.Second)
 	o.HeartbeatInterval = cmp.Or(o.HeartbeatInterval, min(time.Second, o.SessionTimeout/10))
 	o.TransactionTimeout = cmp.Or(o.TransactionTimeout, 10*time.Second)
-	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o
 }
 
@@ -289,28 +289,28 @@ func bearer(context.Context) (oauth.Auth, error) {
 // newClient opens a client of the cluster. Connections are made when needed. It
 // takes a connection that ends at once for one that may be made again, which is
 // known of the servers since connect.
-func (b *Broker) newClient(more ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(slices.Concat(b.clientOptions(), []kgo.Opt{kgo.AlwaysRetryEOF()}, more)...)
+func (d *driver) newClient(more ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(slices.Concat(d.clientOptions(), []kgo.Opt{kgo.AlwaysRetryEOF()}, more)...)
 }
 
-func (b *Broker) clientOptions() []kgo.Opt {
+func (d *driver) clientOptions() []kgo.Opt {
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(b.address.seeds...),
-		kgo.ClientID(b.address.clientID),
-		kgo.WithLogger(logger{b.options.Logger}),
+		kgo.SeedBrokers(d.address.seeds...),
+		kgo.ClientID(d.address.clientID),
+		kgo.WithLogger(logger{d.options.Logger}),
 		kgo.RetryBackoffFn(backoff),
 		kgo.DialTimeout(5 * time.Second),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DisableClientMetrics(),
 	}
-	if b.address.tls != nil {
-		opts = append(opts, kgo.DialTLSConfig(b.address.tls.Clone()))
+	if d.address.tls != nil {
+		opts = append(opts, kgo.DialTLSConfig(d.address.tls.Clone()))
 	}
-	if b.address.sasl != nil {
-		opts = append(opts, kgo.SASL(b.address.sasl))
+	if d.address.sasl != nil {
+		opts = append(opts, kgo.SASL(d.address.sasl))
 	}
-	if b.options.dial != nil {
-		opts = append(opts, kgo.Dialer(b.options.dial))
+	if d.options.dial != nil {
+		opts = append(opts, kgo.Dialer(d.options.dial))
 	}
 	return opts
 }

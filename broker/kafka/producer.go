@@ -17,24 +17,24 @@ import (
 
 // producer makes one transaction after the other under a transactional id.
 type producer struct {
-	t        *transactions
-	id       string
-	client   *kgo.Client // nil: to be opened
-	implicit bool        // transactions take part of partitions and groups by themselves
-	told     told
+	t         *transactions
+	id        string
+	client    *kgo.Client // nil: to be opened
+	implicit  bool        // transactions take part of partitions and groups by themselves
+	announced announcements
 }
 
-// told notes whether the client told the coordinator of a transaction's
-// partitions, as it does unless it takes the servers for ones that find that out
-// by themselves (KIP-890). A server that has just started may look older than it
-// is, and then the client and this package would speak of the transaction in two
-// ways.
-type told struct{ seen atomic.Bool }
+// announcements notes whether the client announced a transaction's partitions to
+// the coordinator, as it does unless it takes the servers for ones that find them
+// out by themselves (KIP-890). A server that has just started may look older than
+// it is, and then the client and this package would speak of the transaction in
+// two ways.
+type announcements struct{ seen atomic.Bool }
 
 // OnBrokerWrite implements [kgo.HookBrokerWrite].
-func (t *told) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+func (a *announcements) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
 	if key == int16(kmsg.AddPartitionsToTxn) {
-		t.seen.Store(true)
+		a.seen.Store(true)
 	}
 }
 
@@ -51,12 +51,12 @@ func (p *producer) transact(s *settling) error {
 	if err := p.begin(); err != nil {
 		return err
 	}
-	p.told.seen.Store(false)
-	unsent, err := produce(p.t.life, p.client, fresh(s.results))
-	if err == nil && len(unsent) > 0 {
+	p.announced.seen.Store(false)
+	sent, err := produce(p.t.life, p.client, s.records)
+	if err == nil && len(sent.unsent) > 0 {
 		err = errUnsent
 	}
-	if err == nil && p.told.seen.Load() == p.implicit {
+	if err == nil && p.announced.seen.Load() == p.implicit {
 		p.abort()
 		p.discard() // the next one looks again
 		return errTwoWays
@@ -72,18 +72,6 @@ func (p *producer) transact(s *settling) error {
 		return p.findOut(s, err)
 	}
 	return nil
-}
-
-// fresh copies records that may have been given to a producer before, which
-// writes into them.
-func fresh(records []*kgo.Record) []*kgo.Record {
-	copies := make([]kgo.Record, len(records))
-	list := make([]*kgo.Record, len(records))
-	for i, r := range records {
-		copies[i] = kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers}
-		list[i] = &copies[i]
-	}
-	return list
 }
 
 // begin begins a transaction, with a new producer if there is none.
@@ -106,26 +94,22 @@ func (p *producer) begin() error {
 // earlier producer of the same id left open is aborted.
 func (p *producer) open() (*kgo.Client, error) {
 	var err error
-	if p.implicit, err = transactionsAreImplicit(p.t.life, p.t.b.client); err != nil {
+	if p.implicit, err = transactionsAreImplicit(p.t.life, p.t.d.client); err != nil {
 		return nil, err
 	}
-	limit := int32(p.t.b.batchBytes())
-	opts := []kgo.Opt{
+	opts := append(p.t.d.produceOptions(),
 		kgo.TransactionalID(p.id),
-		kgo.TransactionTimeout(p.t.b.options.TransactionTimeout),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(limit),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(1 << 30), // the settle's records are in memory anyway
+		kgo.TransactionTimeout(p.t.d.options.TransactionTimeout),
+		kgo.MaxBufferedRecords(1<<30), // the settle's records are in memory anyway
 		kgo.ConcurrentTransactionsBackoff(2e6),
-		kgo.WithHooks(&p.told),
-	}
+		kgo.WithHooks(&p.announced),
+	)
 	if !p.implicit {
 		v := kversion.Stable()
 		v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
 		opts = append(opts, kgo.MaxVersions(v))
 	}
-	return p.t.b.newClient(opts...)
+	return p.t.d.newClient(opts...)
 }
 
 // transactionsAreImplicit asks whether all servers have the transactions of
@@ -157,7 +141,7 @@ func (p *producer) move(s *settling) error {
 	if err := p.addGroup(number, epoch); err != nil {
 		return err
 	}
-	return p.t.m.asMember(p.t.life, func(ctx context.Context, id string, generation int32) error {
+	return p.t.m.asMember(p.t.life, s, func(ctx context.Context, id string, generation int32) error {
 		req, err := p.commitRequest(ctx, s)
 		if err != nil {
 			return err
@@ -179,8 +163,8 @@ func (p *producer) move(s *settling) error {
 	})
 }
 
-// addGroup tells the transaction's coordinator that the group's positions are
-// part of it. Newer servers find that out by themselves (KIP-890).
+// addGroup announces to the transaction's coordinator that the group's positions
+// are part of it. Newer servers find that out by themselves (KIP-890).
 func (p *producer) addGroup(number int64, epoch int16) error {
 	if p.implicit {
 		return nil
@@ -206,7 +190,7 @@ func (p *producer) commitRequest(ctx context.Context, s *settling) (*kmsg.TxnOff
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group = p.id, p.t.m.group
 	for _, name := range p.t.m.topics {
-		known, err := p.t.b.topics.get(ctx, name)
+		known, err := p.t.d.topics.get(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -262,7 +246,7 @@ func (p *producer) findOut(s *settling, cause error) error {
 			return fmt.Errorf("commit: %w", cause)
 		}
 		p.discard()
-		p.t.b.options.Logger.Info("it is not known yet whether a settle took place", "group", p.t.m.group, "error", err)
+		p.t.d.options.Logger.Info("it is not known yet whether a settle took place", "group", p.t.m.group, "error", err)
 		if err := sleep(p.t.life, backoff(try)); err != nil {
 			return err
 		}
@@ -278,7 +262,7 @@ func (p *producer) tookPlace(s *settling) (bool, error) {
 	if _, _, err := client.ProducerID(p.t.life); err != nil {
 		return false, err
 	}
-	positions, err := p.t.b.committed(p.t.life, p.t.m.group, true)
+	positions, err := p.t.d.committed(p.t.life, p.t.m.group, true)
 	if err != nil {
 		return false, err
 	}

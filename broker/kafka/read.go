@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,94 +17,65 @@ import (
 // readBytes is what a reader fetches of a partition at a time.
 const readBytes = 1 << 20
 
-// Read implements [broker.Broker].
-func (b *Broker) Read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
-	ctx, leave, err := b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	r, err := b.read(ctx, topic, partition, from, to)
-	if err != nil {
-		return nil, fmt.Errorf("read %s from %v to %v: %w", topic, from, to, b.failed(err))
-	}
-	return r, nil
+// Read implements [broker.Driver].
+func (d *driver) Read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
+	c, err := d.read(ctx, topic, partitions, from, to)
+	return c, d.known(err)
 }
 
-func (b *Broker) read(ctx context.Context, topic string, partition int32, from, to broker.Position) (broker.Reader, error) {
-	t, err := b.topics.get(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	if partition != broker.AllPartitions && (partition < 0 || int(partition) >= len(t.leaders)) {
-		return nil, fmt.Errorf("it has no partition %d: it has %d", partition, len(t.leaders))
-	}
-	if to.IsZero() {
-		to = broker.End()
-	}
+func (d *driver) read(ctx context.Context, topic string, partitions []int32, from, to broker.Position) (broker.Cursor, error) {
 	var ends []int64
 	if !to.IsForever() {
-		if ends, err = b.resolve(ctx, topic, to); err != nil {
+		var err error
+		if ends, err = d.resolve(ctx, topic, to); err != nil {
 			return nil, err
 		}
 	}
-	begins, err := b.resolve(ctx, topic, from)
+	begins, err := d.resolve(ctx, topic, from)
 	if err != nil {
 		return nil, err
 	}
-	if to.IsForever() {
-		return b.newTail(topic, partition, begins)
-	}
-	r := &reader{b: b}
-	for p := range begins {
-		if partition != broker.AllPartitions && partition != int32(p) || p >= len(ends) {
-			continue
+	for _, p := range partitions {
+		if int(p) >= len(begins) || ends != nil && int(p) >= len(ends) {
+			d.topics.forget(topic)
+			return nil, fmt.Errorf("partition %d is gone", p)
 		}
-		r.spans = append(r.spans, &span{topic: topic, partition: int32(p), next: begins[p], end: ends[p]})
+	}
+	if to.IsForever() {
+		return d.newTail(topic, partitions, begins)
+	}
+	r := &reader{d: d}
+	for _, p := range partitions {
+		r.spans = append(r.spans, &span{topic: topic, partition: p, next: begins[p], end: ends[p]})
 	}
 	return r, nil
 }
 
 // reader reads spans to their ends.
 type reader struct {
-	b      *Broker
-	spans  []*span
-	closed bool
+	d     *driver
+	spans []*span
 }
 
-// Next implements [broker.Reader].
-func (r *reader) Next(ctx context.Context, most int) ([]broker.Record, error) {
-	ctx, leave, err := r.b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
+// Next implements [broker.Cursor].
+func (r *reader) Next(ctx context.Context, atMost int) ([]broker.Record, error) {
 	for {
-		if r.closed {
-			return nil, broker.ErrClosed
-		}
-		if records := r.take(most); len(records) > 0 {
+		if records := r.take(atMost); len(records) > 0 {
 			return records, nil
 		}
-		if r.atEnd() {
+		if !slices.ContainsFunc(r.spans, func(s *span) bool { return !s.done() }) {
 			return nil, io.EOF
 		}
-		if err := r.b.fetch(ctx, r.spans, readBytes); err != nil {
-			return nil, fmt.Errorf("read: %w", r.b.failed(err))
+		if err := r.d.fetch(ctx, r.spans, readBytes); err != nil {
+			return nil, r.d.known(err)
 		}
 	}
 }
 
-func (r *reader) take(most int) []broker.Record {
+func (r *reader) take(atMost int) []broker.Record {
 	var out []broker.Record
 	for _, s := range r.spans {
-		n := len(s.records)
-		if most > 0 {
-			n = min(n, most-len(out))
-		}
-		if n == 0 {
-			continue
-		}
+		n := min(len(s.records), atMost-len(out))
 		out = append(out, s.records[:n]...)
 		if s.records = s.records[n:]; len(s.records) == 0 {
 			s.records = nil
@@ -113,57 +84,34 @@ func (r *reader) take(most int) []broker.Record {
 	return out
 }
 
-func (r *reader) atEnd() bool {
-	for _, s := range r.spans {
-		if !s.done() {
-			return false
-		}
-	}
-	return true
-}
-
-// Close implements [broker.Reader].
-func (r *reader) Close() error {
-	r.closed, r.spans = true, nil
-	return nil
-}
+// Close implements [broker.Cursor].
+func (r *reader) Close() error { return nil }
 
 // tail reads for ever, with a client of its own: its requests wait for records.
 type tail struct {
-	b      *Broker
+	d      *driver
 	client *kgo.Client
-	once   sync.Once
 }
 
-func (b *Broker) newTail(topic string, partition int32, begins []int64) (*tail, error) {
+func (d *driver) newTail(topic string, partitions []int32, begins []int64) (broker.Cursor, error) {
 	offsets := map[int32]kgo.Offset{}
-	for p, at := range begins {
-		if partition == broker.AllPartitions || partition == int32(p) {
-			offsets[int32(p)] = kgo.NewOffset().At(at)
-		}
+	for _, p := range partitions {
+		offsets[p] = kgo.NewOffset().At(begins[p])
 	}
-	client, err := b.newClient(append(fetchOptions(),
+	client, err := d.newClient(append(fetchOptions(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}))...)
 	if err != nil {
 		return nil, err
 	}
-	t := &tail{b: b, client: client}
-	if err := b.register(t); err != nil {
-		client.Close()
-		return nil, err
-	}
+	t := &tail{d: d, client: client}
+	d.opened(t)
 	return t, nil
 }
 
-// Next implements [broker.Reader].
-func (t *tail) Next(ctx context.Context, most int) ([]broker.Record, error) {
-	ctx, leave, err := t.b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
+// Next implements [broker.Cursor].
+func (t *tail) Next(ctx context.Context, atMost int) ([]broker.Record, error) {
 	for {
-		fetches := t.client.PollRecords(ctx, most)
+		fetches := t.client.PollRecords(ctx, atMost)
 		var records []broker.Record
 		for it := fetches.RecordIter(); !it.Done(); {
 			records = append(records, received(it.Next()))
@@ -171,20 +119,20 @@ func (t *tail) Next(ctx context.Context, most int) ([]broker.Record, error) {
 		if len(records) > 0 {
 			return records, nil
 		}
-		if err := t.b.fetchError(ctx, fetches); err != nil {
-			return nil, fmt.Errorf("read: %w", t.b.failed(err))
+		if err := t.d.fetchError(ctx, fetches); err != nil {
+			return nil, t.d.known(err)
 		}
 	}
 }
 
-// Close implements [broker.Reader].
+// Close implements [broker.Cursor].
 func (t *tail) Close() error {
-	t.b.unregister(t)
-	t.shut()
+	t.d.closed(t)
+	t.client.Close()
 	return nil
 }
 
-func (t *tail) shut() { t.once.Do(t.client.Close) }
+func (t *tail) end(context.Context) { t.client.Close() }
 
 // fetchOptions are those of clients that fetch.
 func fetchOptions() []kgo.Opt {
@@ -198,7 +146,7 @@ func fetchOptions() []kgo.Opt {
 }
 
 // fetchError is the error among fetches that does not heal by itself.
-func (b *Broker) fetchError(ctx context.Context, fetches kgo.Fetches) error {
+func (d *driver) fetchError(ctx context.Context, fetches kgo.Fetches) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -208,9 +156,9 @@ func (b *Broker) fetchError(ctx context.Context, fetches kgo.Fetches) error {
 		switch {
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		case errors.As(err, &loss):
-			b.options.Logger.Error("records were lost by the servers", "topic", topic, "partition", partition, "error", err)
+			d.options.Logger.Error("records were lost by the servers", "topic", topic, "partition", partition, "error", err)
 		case heals(err):
-			b.options.Logger.Info("fetch failed and is tried again", "topic", topic, "partition", partition, "error", err)
+			d.options.Logger.Info("fetch failed and is tried again", "topic", topic, "partition", partition, "error", err)
 		case first == nil:
 			first = fmt.Errorf("%s[%d]: %w", topic, partition, err)
 		}

@@ -17,7 +17,7 @@ import (
 func TestReadingToTheEndWaitsForWhatAnOpenTransactionHides(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, node(t).URL(), 1)
-	killed, err := d.b.newClient(kgo.TransactionalID(d.group), kgo.TransactionTimeout(decision+2*time.Second))
+	killed, err := d.b.Driver().(*driver).newClient(kgo.TransactionalID(d.group), kgo.TransactionTimeout(decision+2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestReadingToTheEndWaitsForWhatAnOpenTransactionHides(t *testing.T) {
 	if err := killed.ProduceSync(t.Context(), &kgo.Record{Topic: d.out, Value: []byte("undecided")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.b.Publish(t.Context(), broker.Record{Topic: d.out, Pinned: true, Value: []byte("acknowledged")}); err != nil {
+	if _, err := d.b.Publish(t.Context(), broker.Record{Topic: d.out, Pinned: true, Value: []byte("acknowledged")}); err != nil {
 		t.Fatal(err)
 	}
 	d.wantAnswers("acknowledged")
@@ -47,7 +47,7 @@ func TestReadingGoesOnWhereOlderRecordsHaveBeenDeleted(t *testing.T) {
 	defer r.Close()
 	before := kadm.Offsets{}
 	before.AddOffset(d.in, 0, 1, -1)
-	if _, err := d.b.admin.DeleteRecords(t.Context(), before); err != nil {
+	if _, err := d.b.Driver().(*driver).admin.DeleteRecords(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
 	records, err := r.Next(t.Context(), 0)

@@ -161,7 +161,7 @@ func (s *secured) documentedRightsSuffice(t *testing.T) {
 	clerk := open(t, s.url("clerk:tiger@", "scram-sha-512"), conformanceOptions)
 	d := namedDesk(t, clerk)
 	allow := func(b *kadm.ACLBuilder, operations ...kadm.ACLOperation) {
-		if _, err := root.admin.CreateACLs(t.Context(), b.Allow("User:clerk").Operations(operations...)); err != nil {
+		if _, err := root.Driver().(*driver).admin.CreateACLs(t.Context(), b.Allow("User:clerk").Operations(operations...)); err != nil {
 			t.Fatal(err)
 		}
 	}

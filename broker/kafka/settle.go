@@ -5,23 +5,46 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// settling is a settle. Once begun it goes on until its outcome is known, even
-// when its caller has gone: whoever comes next finds out from it.
+// settling is a settlement that is being carried out. Its states:
+//
+//   - Begun: its moves begin where the group stands. From here on the member lets
+//     go of no share that it is about.
+//   - Tried, and tried again after what passes, while its caller waits.
+//   - Done: it took place, and the cursors have moved. Or nothing has changed: it
+//     was fenced, it failed for good, or it was abandoned, which is that it failed
+//     in passing when its caller had gone.
+//
+// It goes on until it is done, even when its caller has gone: one who comes back
+// with the same settlement, and a Poll after a Rewind, learn from it what happened.
 type settling struct {
-	results []*kgo.Record
-	moves   map[broker.TopicPartition]int64
-	note    string // marks the moves, so that they are known again
+	given     *broker.Settlement // by which it is known again; not to be looked into
+	all       bool               // needs all that Poll returned last as the member's
+	records   []*kgo.Record
+	cursors   []*cursor                       // that it moves
+	moves     map[broker.TopicPartition]int64 // to where
+	note      string                          // marks the moves, so that they are known again
+	abandoned <-chan struct{}                 // closed when the caller has gone
+	done      chan struct{}                   // closed when the outcome is known
+	err       error                           // the outcome; nil: it took place
+}
 
-	abandoned <-chan struct{} // closed when the caller has gone
-	done      chan struct{}   // closed when the outcome is known
-	err       error           // the outcome; nil: it took place
+// holds reports whether the settle is about the share.
+func (s *settling) holds(sh *share) bool {
+	if s.all {
+		return true
+	}
+	for _, cur := range s.cursors {
+		if cur.share == sh {
+			return true
+		}
+	}
+	return false
 }
 
 // await waits for the outcome.
@@ -34,127 +57,144 @@ func (s *settling) await(ctx context.Context) error {
 	}
 }
 
-// Settle implements [broker.Consumer].
-func (c *consumer) Settle(ctx context.Context, results ...broker.Record) error {
-	inner, leave, err := c.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	if err := c.settle(inner, results); err != nil {
-		if ctx.Err() != nil && !errors.Is(err, broker.ErrFenced) {
-			err = ctx.Err()
+// Settle implements [broker.Member].
+func (c *consumer) Settle(ctx context.Context, given *broker.Settlement) error {
+	for {
+		s, err := c.underWay(ctx, given)
+		if err != nil {
+			return c.d.known(err)
 		}
-		return fmt.Errorf("settle %s: %w", c.m.group, c.b.failed(err))
-	}
-	return nil
-}
-
-func (c *consumer) settle(ctx context.Context, results []broker.Record) error {
-	if c.pending != nil {
-		took, err := c.outcome(ctx)
-		if took || err != nil {
+		if err := s.await(ctx); err != nil {
+			return err // c.pending goes on
+		}
+		c.pending = nil
+		if !errors.Is(s.err, errAbandoned) {
+			return c.d.known(s.err)
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	list, err := c.b.addressed(ctx, results)
-	if err != nil {
-		return err
+}
+
+// underWay is the settle of the settlement: the one that its caller gave up, or
+// a new one.
+func (c *consumer) underWay(ctx context.Context, given *broker.Settlement) (*settling, error) {
+	if c.pending != nil && c.pending.given == given {
+		return c.pending, nil
 	}
-	s := &settling{results: list, abandoned: ctx.Done(), done: make(chan struct{})}
-	if err := c.begin(s); err != nil {
-		c.forget()
-		return err
+	if c.pending != nil { // of a settlement that was forgotten
+		if err := c.pending.await(ctx); err != nil {
+			return nil, err
+		}
+		c.pending = nil
 	}
+	s := &settling{
+		given: given, all: given.All, moves: map[broker.TopicPartition]int64{},
+		abandoned: ctx.Done(), done: make(chan struct{}),
+	}
+	if err := c.m.begin(s, given); err != nil {
+		return nil, err
+	}
+	s.records = copies(given.Records, given.Partitions)
 	c.pending = s
 	c.txn.runs.Go(func() { c.txn.run(s) })
-	took, err := c.outcome(ctx)
-	if !took && err == nil {
-		err = errAbandoned
-	}
-	return err
+	return s, nil
 }
 
-// begin fixes what the settle moves, and keeps the member's partitions until its
-// outcome is known.
-func (c *consumer) begin(s *settling) error {
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
-	if c.m.failure != nil {
-		return c.m.failure
+// begin finds what the settle moves, and keeps the shares until its outcome is
+// known.
+func (m *member) begin(s *settling, given *broker.Settlement) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failure != nil {
+		return m.failure
 	}
-	if c.m.lost {
+	if s.all && m.lost {
 		return broker.ErrFenced
 	}
-	s.moves = map[broker.TopicPartition]int64{}
-	if c.open {
-		for _, cur := range c.queue.cursors {
-			if cur.taken > 0 {
-				s.moves[cur.at] = cur.next()
-			}
+	for _, move := range given.Moves {
+		cur := m.cursor(move.TopicPartition)
+		if cur == nil || cur.position != move.From {
+			return broker.ErrFenced
 		}
-	} else if len(s.results) > 0 {
-		c.stand(s.moves)
+		s.cursors = append(s.cursors, cur)
+		s.moves[move.TopicPartition] = move.To
 	}
-	c.m.settling = true
+	if len(s.cursors) == 0 && len(given.Records) > 0 {
+		m.stand(s)
+	}
+	m.settling = s
 	return nil
 }
 
-// stand moves one partition to where it is: the coordinator then checks the
-// member, and remembers the settle. The caller holds m.mu.
-func (c *consumer) stand(moves map[broker.TopicPartition]int64) {
-	if len(c.queue.cursors) > 0 {
-		moves[c.queue.cursors[0].at] = c.queue.cursors[0].position
+// stand makes a settle without moves move one partition to where it is: the
+// coordinator then checks the member, and remembers the settle. The caller holds
+// m.mu.
+func (m *member) stand(s *settling) {
+	for _, share := range m.shares {
+		cur := share.cursors[0]
+		s.cursors = append(s.cursors, cur)
+		s.moves[cur.at] = cur.position
 		return
 	}
-	for p, share := range c.m.shares { // before the first Poll
-		topic := c.m.topics[0]
-		moves[broker.TopicPartition{Topic: topic, Partition: p}] = share.positions[topic]
-		return
+}
+
+// asMember makes a call for a settle that the coordinator takes from members of
+// the group's present generation only. When the group is between two generations
+// it is made again in the new one, as long as the member owns what it is about.
+func (m *member) asMember(ctx context.Context, s *settling, call func(ctx context.Context, id string, generation int32) error) error {
+	for try := 1; ; try++ {
+		m.mu.Lock()
+		owns, failure, id, generation := m.owns(s), m.failure, m.id, m.generation
+		m.mu.Unlock()
+		if failure != nil {
+			return failure
+		}
+		if !owns {
+			return broker.ErrFenced
+		}
+		err := call(ctx, id, generation)
+		switch {
+		case err == nil:
+			return nil
+		case stale(err):
+			if err := m.awaitOther(ctx, s, id, generation); err != nil {
+				return err
+			}
+		case heals(err):
+			if err := sleep(ctx, backoff(try)); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
 	}
 }
 
-// outcome waits for the pending settle and does what follows from it. It reports
-// whether the settle took place. An error means that it did not, and should not
-// be tried again by itself, or that it is not known yet.
-func (c *consumer) outcome(ctx context.Context) (took bool, err error) {
-	s := c.pending
-	if err := s.await(ctx); err != nil {
-		return false, err
+// awaitOther waits until the member is one of another generation, or has lost
+// what the settle is about.
+func (m *member) awaitOther(ctx context.Context, s *settling, id string, generation int32) error {
+	select {
+	case m.asked <- struct{}{}:
+	default: // asked already
 	}
-	c.pending = nil
-	switch {
-	case s.err == nil:
-		c.finish()
-		return true, nil
-	case errors.Is(s.err, broker.ErrFenced):
-		c.forget()
-	case errors.Is(s.err, errAbandoned):
-		return false, nil
-	}
-	return false, s.err
+	return m.await(ctx, func() bool {
+		return !m.owns(s) || m.failure != nil || m.generation >= 0 && (m.generation != generation || m.id != id)
+	})
 }
 
-// findOut waits for a settle that was not waited for before its batch was
-// rewound.
-func (c *consumer) findOut(ctx context.Context) error {
-	if c.pending == nil {
-		return nil
+// settled ends a settle whose outcome is known.
+func (m *member) settled(s *settling) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.err == nil {
+		for _, cur := range s.cursors {
+			cur.settled(s.moves[cur.at])
+		}
 	}
-	took, err := c.outcome(ctx)
-	if c.pending != nil {
-		return err
-	}
-	if !took {
-		c.forget()
-	}
-	return nil
-}
-
-// finish moves past the batch.
-func (c *consumer) finish() {
-	for _, cur := range c.queue.cursors {
-		cur.settled()
-	}
-	c.release()
+	m.settling = nil
+	m.letGo()
+	m.notify()
+	close(s.done)
 }

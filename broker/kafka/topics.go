@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -31,7 +29,7 @@ const (
 // settings are what a topic must have. They are taken over by topics that exist:
 // without the server's time records would not be in the order of their times,
 // and without the size a settle could be refused.
-func (b *Broker) settings(t broker.Topic) map[string]string {
+func (d *driver) settings(t broker.Topic) map[string]string {
 	retention, bytes := int64(-1), int64(-1)
 	if t.Retention > 0 {
 		retention = t.Retention.Milliseconds()
@@ -42,77 +40,70 @@ func (b *Broker) settings(t broker.Topic) map[string]string {
 	return map[string]string{
 		configRetention:      strconv.FormatInt(retention, 10),
 		configRetentionBytes: strconv.FormatInt(bytes, 10),
-		configMaxMessage:     strconv.Itoa(b.batchBytes()),
+		configMaxMessage:     strconv.Itoa(d.batchBytes()),
 		configTimestamp:      "LogAppendTime",
 		configCleanup:        "delete",
 	}
 }
 
-// CreateTopics implements [broker.Broker]. New topics get the cluster's
-// replication factor (default.replication.factor).
-func (b *Broker) CreateTopics(ctx context.Context, topics ...broker.Topic) error {
-	ctx, leave, err := b.enter(ctx)
+// Partitions implements [broker.Driver].
+func (d *driver) Partitions(ctx context.Context, name string) (int, error) {
+	t, err := d.topics.get(ctx, name)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer leave()
-	for _, t := range topics {
-		if err := broker.ValidName(t.Name); err != nil {
-			return fmt.Errorf("create topic: %w", err)
-		}
-	}
-	for _, t := range topics {
-		if t.Partitions == 0 {
-			t.Partitions = broker.DefaultPartitions
-		}
-		if err := b.createTopic(ctx, t); err != nil {
-			return fmt.Errorf("create topic %s: %w", t.Name, b.failed(err))
-		}
-	}
-	if err := b.waitUntilKnown(ctx, topics); err != nil {
-		return fmt.Errorf("create topics: %w", b.failed(err))
-	}
-	return nil
+	return len(t.leaders), nil
 }
 
-func (b *Broker) createTopic(ctx context.Context, t broker.Topic) error {
+// CreateTopics implements [broker.Driver]. New topics get the cluster's
+// replication factor (default.replication.factor).
+func (d *driver) CreateTopics(ctx context.Context, topics []broker.Topic) error {
+	for _, t := range topics {
+		if err := d.createTopic(ctx, t); err != nil {
+			return fmt.Errorf("%s: %w", t.Name, d.known(err))
+		}
+	}
+	return d.known(d.waitUntilKnown(ctx, topics))
+}
+
+func (d *driver) createTopic(ctx context.Context, t broker.Topic) error {
 	configs := map[string]*string{}
-	for name, value := range b.settings(t) {
+	for name, value := range d.settings(t) {
 		configs[name] = kadm.StringPtr(value)
 	}
 	_, err := retry(ctx, func() (kadm.CreateTopicResponse, error) {
-		return b.admin.CreateTopic(ctx, int32(t.Partitions), -1, configs, t.Name)
+		return d.admin.CreateTopic(ctx, int32(t.Partitions), -1, configs, t.Name)
 	})
 	if !errors.Is(err, kerr.TopicAlreadyExists) {
 		return err
 	}
-	known, err := b.topics.await(ctx, t.Name)
+	known, err := d.topics.await(ctx, t.Name)
 	if err != nil {
 		return err
 	}
 	if n := len(known.leaders); n != t.Partitions {
 		return fmt.Errorf("%w: it exists with %d partitions, not %d", broker.ErrTopicConflict, n, t.Partitions)
 	}
-	return b.takeSettings(ctx, t)
+	return d.takeSettings(ctx, t)
 }
 
 // takeSettings changes a topic's settings where they are others.
-func (b *Broker) takeSettings(ctx context.Context, t broker.Topic) error {
-	described, err := b.describeConfigs(ctx, t.Name)
+func (d *driver) takeSettings(ctx context.Context, t broker.Topic) error {
+	described, err := d.describeConfigs(ctx, t.Name)
 	if err != nil {
 		return err
 	}
 	have := map[string]string{}
-	for _, d := range described {
-		if d.Err != nil {
-			return d.Err
+	for _, t := range described {
+		if t.Err != nil {
+			return t.Err
 		}
-		for _, c := range d.Configs {
+		for _, c := range t.Configs {
 			have[c.Key] = c.MaybeValue()
 		}
 	}
 	var changes []kadm.AlterConfig
-	for name, value := range b.settings(t) {
+	for name, value := range d.settings(t) {
 		if have[name] == value || name == configMaxMessage && atLeast(have[name], value) {
 			continue
 		}
@@ -121,7 +112,7 @@ func (b *Broker) takeSettings(ctx context.Context, t broker.Topic) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	altered, err := retry(ctx, func() (kadm.AlterConfigsResponses, error) { return b.admin.AlterTopicConfigs(ctx, changes, t.Name) })
+	altered, err := retry(ctx, func() (kadm.AlterConfigsResponses, error) { return d.admin.AlterTopicConfigs(ctx, changes, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -130,7 +121,7 @@ func (b *Broker) takeSettings(ctx context.Context, t broker.Topic) error {
 			return fmt.Errorf("change its settings: %w %s", a.Err, a.ErrMessage)
 		}
 	}
-	return b.waitForSettings(ctx, t)
+	return d.waitForSettings(ctx, t)
 }
 
 func atLeast(have, want string) bool {
@@ -139,11 +130,11 @@ func atLeast(have, want string) bool {
 	return errH == nil && errW == nil && h >= w
 }
 
-// waitForSettings waits until changed settings are told back: servers learn of
-// them one after the other.
-func (b *Broker) waitForSettings(ctx context.Context, t broker.Topic) error {
+// waitForSettings waits until changed settings are there: servers learn of them
+// one after the other.
+func (d *driver) waitForSettings(ctx context.Context, t broker.Topic) error {
 	for try := 1; ; try++ {
-		infos, err := b.describe(ctx, []string{t.Name})
+		infos, err := d.describe(ctx, []string{t.Name})
 		if err != nil {
 			return err
 		}
@@ -158,11 +149,8 @@ func (b *Broker) waitForSettings(ctx context.Context, t broker.Topic) error {
 
 // waitUntilKnown waits until every server that answers knows the topics and
 // their leaders.
-func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) error {
-	if len(topics) == 0 {
-		return nil
-	}
-	brokers, err := retry(ctx, func() (kadm.BrokerDetails, error) { return b.admin.ListBrokers(ctx) })
+func (d *driver) waitUntilKnown(ctx context.Context, topics []broker.Topic) error {
+	brokers, err := retry(ctx, func() (kadm.BrokerDetails, error) { return d.admin.ListBrokers(ctx) })
 	if err != nil {
 		return err
 	}
@@ -174,7 +162,7 @@ func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 	}
 	for _, server := range brokers {
 		for try := 1; ; try++ {
-			resp, err := b.client.Broker(int(server.NodeID)).RetriableRequest(ctx, req)
+			resp, err := d.client.Broker(int(server.NodeID)).RetriableRequest(ctx, req)
 			if err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -190,7 +178,7 @@ func (b *Broker) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 		}
 	}
 	for _, t := range topics {
-		if _, err := b.topics.await(ctx, t.Name); err != nil {
+		if _, err := d.topics.await(ctx, t.Name); err != nil {
 			return err
 		}
 	}
@@ -211,39 +199,31 @@ func allLed(m *kmsg.MetadataResponse) bool {
 	return true
 }
 
-// Topics implements [broker.Broker].
-func (b *Broker) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
-	ctx, leave, err := b.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	infos, err := b.listTopics(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", b.failed(err))
-	}
-	return infos, nil
+// Topics implements [broker.Driver].
+func (d *driver) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
+	infos, err := d.listTopics(ctx)
+	return infos, d.known(err)
 }
 
-func (b *Broker) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {
-	details, err := retry(ctx, func() (kadm.TopicDetails, error) { return b.admin.ListTopics(ctx) })
+func (d *driver) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {
+	details, err := retry(ctx, func() (kadm.TopicDetails, error) { return d.admin.ListTopics(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for name, d := range details {
-		if !d.IsInternal && broker.ValidName(name) == nil && d.Err == nil {
+	for name, t := range details {
+		if !t.IsInternal && broker.ValidName(name) == nil && t.Err == nil {
 			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
 		return nil, nil
 	}
-	configs, err := b.describe(ctx, names)
+	configs, err := d.describe(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := b.ends(ctx, names...)
+	ends, err := d.ends(ctx, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -256,30 +236,29 @@ func (b *Broker) listTopics(ctx context.Context) ([]broker.TopicInfo, error) {
 		info.Partitions = len(info.Ends)
 		infos = append(infos, info)
 	}
-	slices.SortFunc(infos, func(x, y broker.TopicInfo) int { return strings.Compare(x.Name, y.Name) })
 	return infos, nil
 }
 
-func (b *Broker) describeConfigs(ctx context.Context, names ...string) (kadm.ResourceConfigs, error) {
-	return retry(ctx, func() (kadm.ResourceConfigs, error) { return b.admin.DescribeTopicConfigs(ctx, names...) })
+func (d *driver) describeConfigs(ctx context.Context, names ...string) (kadm.ResourceConfigs, error) {
+	return retry(ctx, func() (kadm.ResourceConfigs, error) { return d.admin.DescribeTopicConfigs(ctx, names...) })
 }
 
 // describe returns the topics' retentions.
-func (b *Broker) describe(ctx context.Context, names []string) (map[string]broker.Topic, error) {
-	described, err := b.describeConfigs(ctx, names...)
+func (d *driver) describe(ctx context.Context, names []string) (map[string]broker.Topic, error) {
+	described, err := d.describeConfigs(ctx, names...)
 	if err != nil {
 		return nil, err
 	}
 	topics := map[string]broker.Topic{}
-	for _, d := range described {
-		if errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+	for _, config := range described {
+		if errors.Is(config.Err, kerr.UnknownTopicOrPartition) {
 			continue
 		}
-		if d.Err != nil {
-			return nil, fmt.Errorf("settings of topic %s: %w", d.Name, d.Err)
+		if config.Err != nil {
+			return nil, fmt.Errorf("settings of topic %s: %w", config.Name, config.Err)
 		}
-		t := broker.Topic{Name: d.Name}
-		for _, c := range d.Configs {
+		t := broker.Topic{Name: config.Name}
+		for _, c := range config.Configs {
 			n, err := strconv.ParseInt(c.MaybeValue(), 10, 64)
 			if err != nil || n < 0 {
 				continue
@@ -293,7 +272,7 @@ func (b *Broker) describe(ctx context.Context, names []string) (map[string]broke
 				t.RetentionBytes = n
 			}
 		}
-		topics[d.Name] = t
+		topics[t.Name] = t
 	}
 	return topics, nil
 }

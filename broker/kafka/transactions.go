@@ -26,18 +26,18 @@ var errAbandoned = errors.New("the settle did not take place")
 // begins when the other's is decided, and the coordinator keeps the latest of a
 // group's positions, whichever marker comes first.
 type transactions struct {
-	b    *Broker
+	d    *driver
 	m    *member
 	life context.Context
 	stop context.CancelFunc
 	runs sync.WaitGroup
 
 	producers [2]producer
-	settles   int64 // numbers the notes and tells whose turn it is
+	settles   int64 // numbers the notes and says whose turn it is
 }
 
-func newTransactions(b *Broker, m *member) *transactions {
-	t := &transactions{b: b, m: m}
+func newTransactions(d *driver, m *member) *transactions {
+	t := &transactions{d: d, m: m}
 	t.life, t.stop = context.WithCancel(context.Background())
 	name := m.group + "-" + strings.ToLower(rand.Text()[:12])
 	for i := range t.producers {
@@ -46,19 +46,21 @@ func newTransactions(b *Broker, m *member) *transactions {
 	return t
 }
 
-// run carries out a settle and tells the outcome. What fails in passing is tried
-// again, while somebody waits.
+// run carries out a settle and finds out its outcome. What fails in passing is
+// tried again, while somebody waits.
 func (t *transactions) run(s *settling) {
-	defer t.ended(s)
+	defer t.m.settled(s)
 	t.settles++
 	p := &t.producers[t.settles%2]
 	s.note = fmt.Sprintf("%s %d", p.id, t.settles)
+	began := time.Now()
 	for try := 1; ; try++ {
 		s.err = t.attempt(p, s)
-		if s.err == nil || errors.Is(s.err, broker.ErrFenced) || !heals(s.err) && !overtaken(s.err) {
+		passes := heals(s.err) || overtaken(s.err) || forgotten(s.err) && time.Since(began) < decision
+		if s.err == nil || errors.Is(s.err, broker.ErrFenced) || !passes {
 			return
 		}
-		t.b.options.Logger.Info("a settle failed and is tried again", "group", t.m.group, "error", s.err)
+		t.d.options.Logger.Info("a settle failed and is tried again", "group", t.m.group, "error", s.err)
 		select {
 		case <-s.abandoned:
 			s.err = fmt.Errorf("%w: %w", errAbandoned, s.err)
@@ -69,25 +71,19 @@ func (t *transactions) run(s *settling) {
 			s.err = err
 			return
 		}
+		for i, r := range s.records {
+			s.records[i] = fresh(r)
+		}
 	}
-}
-
-// ended tells that the outcome is known.
-func (t *transactions) ended(s *settling) {
-	t.m.mu.Lock()
-	defer t.m.mu.Unlock()
-	t.m.settling = false
-	t.m.notify()
-	close(s.done)
 }
 
 // attempt tries once. Its error means that the settle did not take place.
 func (t *transactions) attempt(p *producer, s *settling) error {
 	switch {
-	case len(s.results) == 0 && len(s.moves) == 0:
+	case len(s.records) == 0 && len(s.moves) == 0:
 		return nil
-	case len(s.results) == 0:
-		return t.m.asMember(t.life, func(ctx context.Context, id string, generation int32) error {
+	case len(s.records) == 0:
+		return t.m.asMember(t.life, s, func(ctx context.Context, id string, generation int32) error {
 			return t.m.commit(ctx, id, generation, s.moves, s.note)
 		})
 	}
