@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// call is a call of a broker, and what the driver should see of it. Every
+// checked is a call of a broker, and what the driver should see of it. Every
 // property of the conformance suite that no driver can break any more is here.
-type call struct {
+type checked struct {
 	name string
 	call func(ctx context.Context, b *Broker) error
 	saw  string // by the driver; empty for nothing
 	err  error  // nil: none, if the driver saw it; else some error
 }
 
-func (c call) run(t *testing.T) {
+func (c checked) run(t *testing.T) {
 	t.Run(c.name, func(t *testing.T) {
 		b, m := newFake(t, 3)
 		m.d.partitions["four"] = 4
@@ -42,7 +42,7 @@ func TestCreateTopicsIsChecked(t *testing.T) {
 	create := func(topics ...Topic) func(ctx context.Context, b *Broker) error {
 		return func(ctx context.Context, b *Broker) error { return b.CreateTopics(ctx, topics...) }
 	}
-	for _, c := range []call{
+	for _, c := range []checked{
 		{name: "a topic", call: create(Topic{Name: "a", Partitions: 2, Retention: time.Hour}), saw: "CreateTopics [{a 2 1h0m0s 0}]"},
 		{name: "the default of partitions", call: create(Topic{Name: "a"}), saw: "CreateTopics [{a 8 0s 0}]"},
 		{name: "as many partitions as there may be", call: create(Topic{Name: "a", Partitions: MaxPartitions}), saw: "CreateTopics [{a 4096 0s 0}]"},
@@ -63,7 +63,7 @@ func TestJoinIsChecked(t *testing.T) {
 	join := func(group string, start Position, topics ...string) func(ctx context.Context, b *Broker) error {
 		return func(ctx context.Context, b *Broker) error { _, err := b.Join(ctx, group, start, topics...); return err }
 	}
-	for _, c := range []call{
+	for _, c := range []checked{
 		{name: "a group", call: join("g", End(), "in"), saw: "Join g end [in]"},
 		{name: "the default of the start", call: join("g", Position{}, "in"), saw: "Join g start [in]"},
 		{name: "topics in any order and twice", call: join("g", Start(), "out", "in", "out"), saw: "Join g start [in out]"},
@@ -84,7 +84,7 @@ func TestReadIsChecked(t *testing.T) {
 			return err
 		}
 	}
-	for _, c := range []call{
+	for _, c := range []checked{
 		{name: "a partition", call: read("in", 2, Offset(3), Forever()), saw: "Read in [2] 3 forever"},
 		{name: "all partitions", call: read("in", AllPartitions, Start(), End()), saw: "Read in [0 1 2] start end"},
 		{name: "the defaults of the ends", call: read("in", 0, Position{}, Position{}), saw: "Read in [0] start end"},
@@ -101,7 +101,7 @@ func TestSeekIsChecked(t *testing.T) {
 	seek := func(group, topic string, to ...Position) func(ctx context.Context, b *Broker) error {
 		return func(ctx context.Context, b *Broker) error { return b.Seek(ctx, group, topic, to...) }
 	}
-	for _, c := range []call{
+	for _, c := range []checked{
 		{name: "to one position", call: seek("g", "in", Offset(1)), saw: "Seek g in [1 1 1]"},
 		{name: "to one in each partition", call: seek("g", "in", Offset(1), Position{}, End()), saw: "Seek g in [1  end]"},
 		{name: "to none", call: seek("g", "in")},
@@ -124,7 +124,7 @@ func TestPublishIsChecked(t *testing.T) {
 	limit.Value = bytes.Repeat([]byte{'x'}, DefaultMaxRecordBytes-limit.Size())
 	over := limit
 	over.Value = append(bytes.Clone(limit.Value), 'x')
-	for _, c := range []call{
+	for _, c := range []checked{
 		{name: "a record at the limit", call: publish(small, limit), saw: "Append"},
 		{name: "a record over the limit", call: publish(small, over), err: ErrTooLarge},
 		{name: "to an unknown topic", call: publish(small, Record{Topic: "nowhere"}), err: ErrUnknownTopic},

@@ -13,7 +13,7 @@ import (
 func TestDurabilityIsAParameterOfTheEmbeddedBroker(t *testing.T) {
 	for _, url := range []string{"", "embedded", "embedded?durability=fsync", "embedded?durability=os"} {
 		dir := t.TempDir()
-		b, err := Open(url, dir, slog.New(slog.DiscardHandler))
+		b, err := Open(t.Context(), url, Options{DataDir: dir, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
@@ -37,9 +37,9 @@ func TestDurabilityIsAParameterOfTheEmbeddedBroker(t *testing.T) {
 	for url, want := range map[string]string{
 		"embedded?durability=fast": `broker embedded?durability=fast: durability "fast": write fsync or os`,
 		"embedded?fsync=no":        "broker embedded?fsync=no: there is no parameter fsync; the embedded broker has durability=fsync or os",
-		"rabbit://host":            "broker rabbit: write embedded, kafka://host:9092 or redis://host:6379",
+		"reids://bob:secret@host":  `no broker has the scheme "reids": write embedded or redis://host:6379 or kafka://host:9092`,
 	} {
-		if _, err := Open(url, t.TempDir(), slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+		if _, err := Open(t.Context(), url, Options{DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)}); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}
 	}

@@ -59,7 +59,7 @@ func KafkaSettle(ctx context.Context, url string, d time.Duration) (SettleResult
 
 // kafkaTurn publishes a stock and then takes steps for the time of a slice, the
 // first of them unmeasured.
-func kafkaTurn(ctx context.Context, b *kafka.Broker, topics kafkaTopics, step func(context.Context) (int, error), all *speeds) error {
+func kafkaTurn(ctx context.Context, b *broker.Broker, topics kafkaTopics, step func(context.Context) (int, error), all *speeds) error {
 	if *topics.stock < kafkaStock/2*settleBatch {
 		if err := topics.publish(ctx, b); err != nil {
 			return err
@@ -88,7 +88,7 @@ type kafkaTopics struct {
 	stock   *int // records that are there
 }
 
-func newKafkaTopics(ctx context.Context, b *kafka.Broker, name string) (kafkaTopics, error) {
+func newKafkaTopics(ctx context.Context, b *broker.Broker, name string) (kafkaTopics, error) {
 	suffix := strings.ToLower(rand.Text()[:8])
 	t := kafkaTopics{in: "bench." + name + ".in." + suffix, out: "bench." + name + ".out." + suffix, stock: new(int)}
 	return t, b.CreateTopics(ctx,
@@ -96,7 +96,7 @@ func newKafkaTopics(ctx context.Context, b *kafka.Broker, name string) (kafkaTop
 		broker.Topic{Name: t.out, Partitions: 1, Retention: time.Hour})
 }
 
-func (t kafkaTopics) publish(ctx context.Context, b *kafka.Broker) error {
+func (t kafkaTopics) publish(ctx context.Context, b *broker.Broker) error {
 	records := make([]broker.Record, settleBatch)
 	for i := range records {
 		records[i] = broker.Record{Topic: t.in, Pinned: true, Value: make([]byte, settleRecord)}
@@ -117,7 +117,7 @@ type kafkaBare struct {
 	session *kgo.GroupTransactSession
 }
 
-func newKafkaBare(ctx context.Context, b *kafka.Broker, hosts []string) (*kafkaBare, error) {
+func newKafkaBare(ctx context.Context, b *broker.Broker, hosts []string) (*kafkaBare, error) {
 	topics, err := newKafkaTopics(ctx, b, "bare")
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ type kafkaLoop struct {
 	results []broker.Record
 }
 
-func newKafkaLoop(ctx context.Context, b *kafka.Broker) (*kafkaLoop, error) {
+func newKafkaLoop(ctx context.Context, b *broker.Broker) (*kafkaLoop, error) {
 	topics, err := newKafkaTopics(ctx, b, "loop")
 	if err != nil {
 		return nil, err
