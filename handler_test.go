@@ -32,7 +32,7 @@ func get(t *testing.T, url string) (int, string) {
 }
 
 func TestTheHandlerServesAllOfAPipelineAndEndsWithIt(t *testing.T) {
-	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: open(t, vfs.NewMem())})
+	a, stop := start(t, open(t, vfs.NewMem()), load(t, graph), Options{})
 	s := httptest.NewServer(a.Handler())
 	defer s.Close()
 	client := &gateway.Client{Base: s.URL}
@@ -86,7 +86,7 @@ func TestTheHandlerServesAllOfAPipelineAndEndsWithIt(t *testing.T) {
 }
 
 func TestWhatIsWatchedIsPartOfTheHealth(t *testing.T) {
-	a, err := New(t.Context(), Config{Pipeline: load(t, graph), Broker: open(t, vfs.NewMem())})
+	a, err := New(t.Context(), open(t, vfs.NewMem()), load(t, graph), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

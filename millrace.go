@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package app wires a pipeline to a broker and runs it. It is the only package
-// that knows all parts; it decides nothing that the parts can decide.
+// Package millrace runs a pipeline of machine-learning models on a broker.
+//
+// The one idea: a pipeline says which services read which topics with which
+// models; [New] loads the models and makes the topics, [App.Run] runs the services
+// and gathers until its context ends, and [App.Handler] is the pipeline over HTTP:
+// records in and out, dead letters, metrics, health. A program brings models of
+// its own in Go as [Models], which the pipeline's file names {go: NAME}. The
+// broker is any that package brokers opens, or a driver's package.
+//
+// It is the only package that knows all parts, and decides nothing that the parts
+// can decide. Package cli is all of this as a command line.
 package millrace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,45 +36,57 @@ import (
 	"github.com/millrace-ml/millrace/service"
 )
 
-// Config says what to run. Pipeline and Broker are required.
-type Config struct {
-	Pipeline *pipeline.Pipeline
-	Broker   *broker.Broker // stays the caller's, who closes it after Run
+// Options of an App. The zero value is a good default.
+type Options struct {
+	// Models are those that the program brings: {go: NAME} in the pipeline.
+	Models Models
 
 	Only       []string      // services and gathers to run here; empty runs all
 	NoDeadline bool          // gathers wait for every part
 	Grace      time.Duration // for running batches at the end; 0 means 10 s
 	Stall      time.Duration // lag without progress for so long is unhealthy; 0 means 1 min
 
-	// Models are those that the program brings: {go: NAME} in the pipeline.
-	Models Models
-
-	// Model, if set, makes the models instead of their kinds (for measuring).
+	// Model, if set, makes every model instead of its kind: to measure what the
+	// rest costs, and for tests.
 	Model func(service string, m pipeline.Model) (model.Model, error)
 
 	Registry *prometheus.Registry // takes the metrics that Handler shows; nil: one of the app's own
 	Tracer   trace.Tracer         // nil: no traces
-	Logger   *slog.Logger         // nil discards
+	Logger   *slog.Logger         // nil means slog.Default()
 }
 
-func (c *Config) setDefaults() {
-	if c.Grace == 0 {
-		c.Grace = 10 * time.Second
+// config is what an App is made of.
+type config struct {
+	Options
+	Pipeline *pipeline.Pipeline
+	Broker   *broker.Broker
+}
+
+// newConfig checks what is given and fills in the defaults.
+func newConfig(b *broker.Broker, p *pipeline.Pipeline, o Options) (config, error) {
+	if b == nil {
+		return config{}, errors.New("millrace: the broker is nil: open one first")
 	}
-	if c.Stall == 0 {
-		c.Stall = time.Minute
+	if p == nil {
+		return config{}, errors.New("millrace: the pipeline is nil: load one first")
 	}
-	if c.Registry == nil {
-		c.Registry = prometheus.NewRegistry()
+	if o.Grace < 0 || o.Stall < 0 {
+		return config{}, errors.New("millrace: Options.Grace and Options.Stall are 0 or more")
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.Stall = cmp.Or(o.Stall, time.Minute)
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
 	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return config{Options: o, Pipeline: p, Broker: b}, nil
 }
 
 // App is a pipeline ready to run, once.
 type App struct {
-	c       Config
+	c       config
 	units   []*unit
 	metrics *metrics
 	started chan struct{}
@@ -86,9 +108,14 @@ type unit struct {
 	stat counters
 }
 
-// New loads the models and creates the topics.
-func New(ctx context.Context, c Config) (*App, error) {
-	c.setDefaults()
+// New loads the models, makes the topics and checks all that can be checked. The
+// broker stays the caller's, who closes it after Run. What is wrong with the
+// pipeline's models is an error of type [pipeline.Problems], with lines and columns.
+func New(ctx context.Context, b *broker.Broker, p *pipeline.Pipeline, o Options) (*App, error) {
+	c, err := newConfig(b, p, o)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.resolve(); err != nil {
 		return nil, err
 	}
@@ -113,7 +140,6 @@ func New(ctx context.Context, c Config) (*App, error) {
 	if err := a.metrics.register(c.Registry); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	var err error
 	if a.gateway, err = a.newGateway(); err != nil {
 		return nil, err
 	}
@@ -158,7 +184,7 @@ func (a *App) addService(ctx context.Context, name string) error {
 }
 
 // service loads the model of a service and describes it.
-func (c *Config) service(ctx context.Context, name string) (service.Config, error) {
+func (c *config) service(ctx context.Context, name string) (service.Config, error) {
 	p, s := c.Pipeline, c.Pipeline.Services[name]
 	m, err := c.model(ctx, name)
 	if err != nil {

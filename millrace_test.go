@@ -68,9 +68,9 @@ func open(t *testing.T, fs vfs.FS) *broker.Broker {
 }
 
 // start runs the pipeline until stop is called, which waits for a clean drain.
-func start(t *testing.T, c Config) (a *App, stop func()) {
+func start(t *testing.T, b *broker.Broker, p *pipeline.Pipeline, o Options) (a *App, stop func()) {
 	t.Helper()
-	a, err := New(t.Context(), c)
+	a, err := New(t.Context(), b, p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func count(t *testing.T, b *broker.Broker, topic string) int {
 
 func TestEveryTicketIsAnsweredOnceWithAllItsParts(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	_, stop := start(t, Config{Pipeline: load(t, graph), Broker: b})
+	_, stop := start(t, b, load(t, graph), Options{})
 	const n = 5000
 	var tickets []broker.Record
 	for i := range n {

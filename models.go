@@ -37,7 +37,7 @@ func (m Models) Make(ctx context.Context, p *pipeline.Pipeline, service string, 
 
 // resolve reads and checks what the pipeline says about models. Services that
 // run elsewhere may have models that this program does not bring.
-func (c *Config) resolve() (err error) {
+func (c *config) resolve() (err error) {
 	if c.Model != nil {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (c *Config) resolve() (err error) {
 
 // model makes the model of a service. What is wrong with it is a problem of the
 // pipeline.
-func (c *Config) model(ctx context.Context, service string) (m model.Model, err error) {
+func (c *config) model(ctx context.Context, service string) (m model.Model, err error) {
 	if c.Model != nil {
 		m, err = c.Model(service, c.Pipeline.Services[service].Model)
 	} else {

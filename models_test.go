@@ -49,7 +49,7 @@ func TestAPipelineFileRunsModelsOfTheProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, Config{Pipeline: p, Broker: b, Models: Models{"urgency": urgency()}})
+	start(t, b, p, Options{Models: Models{"urgency": urgency()}})
 	for _, text := range []string{`{"text":"help!"}`, `{"text":""}`} {
 		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(text)}); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestAModelThatCannotBeHadIsAnErrorOfNewWithItsPlace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = New(t.Context(), Config{Pipeline: p, Broker: open(t, vfs.NewMem()), Models: c.models, Only: c.only})
+			_, err = New(t.Context(), open(t, vfs.NewMem()), p, Options{Models: c.models, Only: c.only})
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
@@ -110,7 +110,7 @@ func TestAPipelineBuiltInGoRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := open(t, vfs.NewMem())
-	start(t, Config{Pipeline: p, Broker: b, Models: models})
+	start(t, b, p, Options{Models: models})
 	if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: []byte(`{"text":"help!"}`)}); err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +125,8 @@ type page struct{ model.Model }
 func (page) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
 
 func TestModelsMayHaveHandlers(t *testing.T) {
-	a, err := New(t.Context(), Config{
-		Pipeline: load(t, triage), Broker: open(t, vfs.NewMem()), Models: Models{"urgency": page{urgency()}},
+	a, err := New(t.Context(), open(t, vfs.NewMem()), load(t, triage), Options{
+		Models: Models{"urgency": page{urgency()}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func TestATraceLeadsFromTheTicketToItsAnswer(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	b := open(t, vfs.NewMem())
-	_, stop := start(t, Config{Pipeline: load(t, graph), Broker: b, Tracer: provider.Tracer("test")})
+	_, stop := start(t, b, load(t, graph), Options{Tracer: provider.Tracer("test")})
 	const trace = "0af7651916cd43dd8448eb211c80319c"
 	_, err := b.Publish(t.Context(),
 		broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`), Headers: []broker.Header{
@@ -66,7 +66,7 @@ func TestATraceLeadsFromTheTicketToItsAnswer(t *testing.T) {
 func TestMetricsTellWhatEachServiceDid(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	b := open(t, vfs.NewMem())
-	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: b, Registry: registry})
+	a, stop := start(t, b, load(t, graph), Options{Registry: registry})
 	for range 3 {
 		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestAServiceThatMakesNoProgressIsUnhealthyAndTheOthersGoOn(t *testing.T) {
 		}
 		return identityModel{}, nil
 	}
-	a, stop := start(t, Config{Pipeline: p, Broker: b, Model: identity, Stall: time.Second})
+	a, stop := start(t, b, p, Options{Model: identity, Stall: time.Second})
 	if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func until(t *testing.T, what string, is func() bool) {
 
 func TestReadyWhenEveryServiceHasReachedTheBroker(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	a, err := New(t.Context(), Config{Pipeline: load(t, graph), Broker: b})
+	a, err := New(t.Context(), b, load(t, graph), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestReadyWhenEveryServiceHasReachedTheBroker(t *testing.T) {
 
 func TestOnlyNamesMustBeKnown(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	_, err := New(t.Context(), Config{Pipeline: load(t, graph), Broker: b, Only: []string{"tager"}})
+	_, err := New(t.Context(), b, load(t, graph), Options{Only: []string{"tager"}})
 	if err == nil || !strings.Contains(err.Error(), "tagger, sentiment") && !strings.Contains(err.Error(), "tagger") {
 		t.Errorf("got %v", err)
 	}

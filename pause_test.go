@@ -13,7 +13,7 @@ import (
 
 func TestAPausedServiceIsDoneWithoutAndAmendsItsAnswersWhenItGoesOn(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	a, stop := start(t, Config{Pipeline: load(t, strings.Replace(graph, "deadline: 1m", "deadline: 300ms", 1)), Broker: b})
+	a, stop := start(t, b, load(t, strings.Replace(graph, "deadline: 1m", "deadline: 300ms", 1)), Options{})
 	publish := func() {
 		t.Helper()
 		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Value: []byte(`{"id":"T-1"}`)}); err != nil {
@@ -61,7 +61,7 @@ func TestAPausedServiceIsDoneWithoutAndAmendsItsAnswersWhenItGoesOn(t *testing.T
 
 func TestAPausedServiceDoesNotKeepTheOthersFromDraining(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: b})
+	a, stop := start(t, b, load(t, graph), Options{})
 	if err := a.Pause(t.Context(), "tagger"); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestAPausedServiceDoesNotKeepTheOthersFromDraining(t *testing.T) {
 
 func TestOnlyWhatRunsHereCanBePaused(t *testing.T) {
 	b := open(t, vfs.NewMem())
-	a, stop := start(t, Config{Pipeline: load(t, graph), Broker: b, Only: []string{"tagger"}})
+	a, stop := start(t, b, load(t, graph), Options{Only: []string{"tagger"}})
 	defer stop()
 	if err := a.Pause(t.Context(), "sentiment"); err == nil || !strings.Contains(err.Error(), `"sentiment"`) {
 		t.Errorf("error %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/deadletter"
+	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/service"
 )
 
@@ -18,22 +19,25 @@ func (a *App) Retry(ctx context.Context, name string, letters []service.Letter, 
 	return a.retrier.retry(ctx, name, letters, settle)
 }
 
-// Retrier is App.Retry for a process that runs nothing of the pipeline. Of the
-// configuration it uses Pipeline, Broker, Models, Model and Logger.
-func Retrier(c Config) deadletter.Retry {
-	c.setDefaults()
-	return newRetrier(c).retry
+// Retrier is [App.Retry] for a process that runs nothing of the pipeline. Of the
+// options it uses Models, Model and Logger.
+func Retrier(b *broker.Broker, p *pipeline.Pipeline, o Options) (deadletter.Retry, error) {
+	c, err := newConfig(b, p, o)
+	if err != nil {
+		return nil, err
+	}
+	return newRetrier(c).retry, nil
 }
 
 // retrier loads the models of services when their letters are tried again.
 type retrier struct {
-	c Config
+	c config
 
 	mu     sync.Mutex
 	loaded map[string]*service.Service
 }
 
-func newRetrier(c Config) *retrier { return &retrier{c: c, loaded: map[string]*service.Service{}} }
+func newRetrier(c config) *retrier { return &retrier{c: c, loaded: map[string]*service.Service{}} }
 
 func (r *retrier) retry(ctx context.Context, name string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
 	s, err := r.service(ctx, name)

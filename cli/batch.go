@@ -93,7 +93,8 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 	show := c.batchProgress(size)
 	begun := time.Now()
 	done, err := batch.Run(ctx, batch.Config{
-		App:   millrace.Config{Pipeline: p, Broker: b, Models: c.models, Only: o.only, Tracer: tracer, Logger: log},
+		Pipeline: p, Broker: b,
+		App:   millrace.Options{Models: c.models, Only: o.only, Tracer: tracer, Logger: log},
 		Input: in, Name: o.input, Format: records.Format(o.format.value), Key: o.key,
 		Topic: o.topic, Result: o.result,
 		Output: o.output, Stdout: c.out, Rejected: batch.RejectedPath(o.output),

@@ -164,7 +164,9 @@ func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipelin
 		return nil, inUse(err)
 	}
 	if p != nil {
-		o.Retry = millrace.Retrier(millrace.Config{Pipeline: p, Broker: b, Models: c.models, Logger: log})
+		if o.Retry, err = millrace.Retrier(b, p, millrace.Options{Models: c.models, Logger: log}); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
 	}
 	if create && p != nil {
 		if err := b.CreateTopics(ctx, p.AllTopics()...); err != nil {

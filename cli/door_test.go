@@ -45,7 +45,7 @@ func appOf(t *testing.T) *millrace.App {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := millrace.New(t.Context(), millrace.Config{Pipeline: p, Broker: openBroker(t, t.TempDir())})
+	a, err := millrace.New(t.Context(), openBroker(t, t.TempDir()), p, millrace.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

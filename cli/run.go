@@ -81,8 +81,8 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a, err := millrace.New(ctx, millrace.Config{
-		Pipeline: p, Broker: b, Models: c.models, Only: o.only, Grace: o.grace,
+	a, err := millrace.New(ctx, b, p, millrace.Options{
+		Models: c.models, Only: o.only, Grace: o.grace,
 		Registry: registry, Tracer: tracer, Logger: log,
 	})
 	if err != nil {

@@ -60,7 +60,7 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	a, err := millrace.New(t.Context(), millrace.Config{Pipeline: p, Broker: b, Model: func(string, pipeline.Model) (model.Model, error) { return picky{}, nil }})
+	a, err := millrace.New(t.Context(), b, p, millrace.Options{Model: func(string, pipeline.Model) (model.Model, error) { return picky{}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,10 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 
 	// What was wrong is fixed for one of them.
 	office := deadletter.Store{Broker: b}
-	fixed := millrace.Retrier(millrace.Config{Pipeline: p, Broker: b}) // with the models of the file
+	fixed, err := millrace.Retrier(b, p, millrace.Options{}) // with the models of the file
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := office.Retry(t.Context(), deadletter.Selection{Key: "ann"}, fixed); err != nil {
 		t.Fatal(err)
 	}

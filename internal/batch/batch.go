@@ -33,7 +33,9 @@ import (
 
 // Config says what to run over what. All but Key, Format and Progress are required.
 type Config struct {
-	App millrace.Config // its gathers get no deadline
+	Pipeline *pipeline.Pipeline
+	Broker   *broker.Broker
+	App      millrace.Options // its gathers get no deadline
 
 	Input  io.Reader
 	Name   string         // of the input, for its format and to know it again
@@ -84,12 +86,12 @@ type run struct {
 // Run runs the batch to its end, or until ctx ends.
 func Run(ctx context.Context, c Config) (Progress, error) {
 	c.App.NoDeadline = true
-	r := &run{c: c, b: c.App.Broker}
+	r := &run{c: c, b: c.Broker}
 	r.room = sync.NewCond(&r.mu)
 	if err := r.chooseTopics(); err != nil {
 		return Progress{}, err
 	}
-	a, err := millrace.New(ctx, c.App)
+	a, err := millrace.New(ctx, c.Broker, c.Pipeline, c.App)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -129,7 +131,7 @@ func (r *run) work(ctx context.Context, out *output, rejects *rejects) error {
 }
 
 func (r *run) chooseTopics() error {
-	p := r.c.App.Pipeline
+	p := r.c.Pipeline
 	for _, name := range append(p.Order(), p.Gathers()...) {
 		if lineage.GroupOf(p.Name, name) == lineage.BatchOf(p.Name) {
 			return fmt.Errorf("%s has the name of the batch's own consumer group: give it another one", name)
@@ -304,7 +306,7 @@ func (r *run) complete() bool {
 // quiet reports whether no service has anything left to take, each looked at
 // after those that it reads from.
 func (r *run) quiet(ctx context.Context) (bool, error) {
-	p := r.c.App.Pipeline
+	p := r.c.Pipeline
 	for _, name := range append(p.Order(), p.Gathers()...) {
 		lags, err := r.b.Lag(ctx, lineage.GroupOf(p.Name, name))
 		if err != nil {

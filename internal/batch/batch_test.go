@@ -64,7 +64,8 @@ func (s *setUp) run(ctx context.Context, input string, change ...func(*Config)) 
 	}
 	defer b.Close()
 	c := Config{
-		App:   millrace.Config{Pipeline: p, Broker: b, Logger: quiet, Grace: 5 * time.Second},
+		Pipeline: p, Broker: b,
+		App:   millrace.Options{Logger: quiet, Grace: 5 * time.Second},
 		Input: strings.NewReader(input), Name: "in.jsonl",
 		Output: s.output, Rejected: RejectedPath(s.output),
 	}

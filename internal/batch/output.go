@@ -67,7 +67,7 @@ func (r *run) openOutput(ctx context.Context) (*output, error) {
 			return nil, err
 		}
 	}
-	o := &output{r: r, topic: lineage.BatchOf(r.c.App.Pipeline.Name)}
+	o := &output{r: r, topic: lineage.BatchOf(r.c.Pipeline.Name)}
 	if err := o.resume(ctx, what); err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
 		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
 	}
 	defer b.Close()
-	a, err := millrace.New(ctx, millrace.Config{Pipeline: p, Broker: b, Model: models(p, o.Identity)})
+	a, err := millrace.New(ctx, b, p, millrace.Options{Model: models(p, o.Identity)})
 	if err != nil {
 		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
 	}

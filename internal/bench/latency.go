@@ -46,7 +46,7 @@ func Latency(ctx context.Context, dir string, p *pipeline.Pipeline, rate int, d 
 		return LatencyResult{}, fmt.Errorf("bench latency: %w", err)
 	}
 	defer b.Close()
-	a, err := millrace.New(ctx, millrace.Config{Pipeline: p, Broker: b, Model: models(p, true)})
+	a, err := millrace.New(ctx, b, p, millrace.Options{Model: models(p, true)})
 	if err != nil {
 		return LatencyResult{}, fmt.Errorf("bench latency: %w", err)
 	}

@@ -91,8 +91,8 @@ func New(ctx context.Context, c Config) (_ *Demo, err error) {
 	if d.broker, err = brokers.Open(ctx, "embedded", brokers.Options{DataDir: filepath.Join(d.dir, "data"), Logger: c.Logger}); err != nil {
 		return nil, err
 	}
-	if d.app, err = millrace.New(ctx, millrace.Config{
-		Pipeline: d.pipeline, Broker: d.broker, NoDeadline: c.patient, Model: c.model, Logger: c.Logger,
+	if d.app, err = millrace.New(ctx, d.broker, d.pipeline, millrace.Options{
+		NoDeadline: c.patient, Model: c.model, Logger: c.Logger,
 	}); err != nil {
 		return nil, err
 	}

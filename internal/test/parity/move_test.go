@@ -132,7 +132,7 @@ func (m move) work(place int, only []string, topic string, until int) {
 	m.Helper()
 	b := m.open(place)
 	defer m.close(b)
-	a, err := millrace.New(m.Context(), millrace.Config{Pipeline: m.load(place), Broker: b, Only: only})
+	a, err := millrace.New(m.Context(), b, m.load(place), millrace.Options{Only: only})
 	if err != nil {
 		m.Fatal(err)
 	}
