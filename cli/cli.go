@@ -23,6 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/pipeline/report"
@@ -38,10 +39,35 @@ const (
 // debugVariable asks for the stack of a panic.
 const debugVariable = "MILLRACE_DEBUG"
 
-// Main runs the command that the arguments name and returns the exit code.
-// SIGINT and SIGTERM end the command's context; a second one ends the process.
-func Main(args []string, in io.Reader, out, err io.Writer) (code int) {
-	c := &console{in: in, out: out, err: err}
+// Options of a program with Millrace's commands. The zero value is the millrace
+// command itself.
+type Options struct {
+	// Models are those that the program brings. Its commands run, test and measure
+	// pipelines that name them {go: NAME}.
+	Models millrace.Models
+
+	Args     []string  // after the program's name; nil means os.Args[1:]
+	In       io.Reader // nil means os.Stdin
+	Out, Err io.Writer // nil means os.Stdout and os.Stderr
+}
+
+// Main runs the command that the arguments name and returns the exit code, for
+// [os.Exit]. SIGINT and SIGTERM end the command's context; a second one ends the
+// process.
+func Main(o Options) (code int) {
+	if o.Args == nil {
+		o.Args = os.Args[1:]
+	}
+	c := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr, models: o.Models}
+	if o.In != nil {
+		c.in = o.In
+	}
+	if o.Out != nil {
+		c.out = o.Out
+	}
+	if o.Err != nil {
+		c.err = o.Err
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			code = c.panicked(p, debug.Stack())
@@ -52,10 +78,10 @@ func Main(args []string, in io.Reader, out, err io.Writer) (code int) {
 	context.AfterFunc(ctx, stop)
 
 	root := newRoot(c)
-	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(err)
+	root.SetArgs(o.Args)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	return c.report(root.ExecuteContext(ctx))
 }
 

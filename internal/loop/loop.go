@@ -66,12 +66,15 @@ type Settling struct {
 	// Shrink hears which result the broker refuses as too large, and reports
 	// whether another try can help; nil if none can.
 	Shrink func(*broker.TooLargeError) bool
-	Logger *slog.Logger
+	Logger *slog.Logger // nil means slog.Default()
 }
 
 // Run returns true when the settle took place, false when the batch belongs to
 // another member, and an error when work ends or trying again cannot help.
 func (s Settling) Run(work context.Context) (bool, error) {
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
 	pause := backoff.New(50*time.Millisecond, backoff.Longest)
 	results := s.Results()
 	for {

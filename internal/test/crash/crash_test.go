@@ -25,7 +25,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(child) != "" {
-		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.Main(cli.Options{}))
 	}
 	goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...)
 }

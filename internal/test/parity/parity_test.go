@@ -30,7 +30,7 @@ const asProgram = "MILLRACE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.Main(cli.Options{}))
 	}
 	code := m.Run()
 	if cluster != nil {
