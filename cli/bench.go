@@ -85,9 +85,9 @@ func newBenchCommand(c *console) *cobra.Command {
 Every record is fsynced before it counts. Compare the ratios: absolute figures
 belong to the machine and what else it does.
 
-With --broker the settle loop is measured on a Kafka or Redis server, against a
-loop written directly with its client. It keeps to topics of its own, whose
-names begin with "bench"; on Kafka they stay.`,
+With --broker settle and graph are measured on a Kafka or Redis server, the settle
+loop against one written directly with its client. They keep to topics of their
+own, whose names begin with "bench" and which stay.`,
 		Example: `  millrace bench
   millrace bench models --input train.csv --for 20s
   millrace bench --broker redis://127.0.0.1:6379`,
@@ -102,7 +102,7 @@ names begin with "bench"; on Kafka they stay.`,
 	f.StringVar(&o.dir, "data-dir", "", "write to this directory, whose disk is measured (default: a temporary one)")
 	f.StringVarP(&o.pipeline, "pipeline", "p", "", "measure this pipeline (default: the support desk that comes with millrace)")
 	f.StringVarP(&o.input, "input", "i", "", "use the messages of this file of JSON lines or CSV (default: the support desk's)")
-	f.StringVar(&o.broker, "broker", "", "measure the settle loop on this server: kafka://host:port or redis://host:port")
+	f.StringVar(&o.broker, "broker", "", "measure settle and graph on this server: kafka://host:port or redis://host:port")
 	f.BoolVar(&o.profile, "profile", false, "show where the CPU time goes")
 	return cmd
 }
@@ -117,11 +117,11 @@ func (c *console) bench(ctx context.Context, names []string, o benchOptions) (er
 	r := &benchRun{benchOptions: o}
 	chosen := benchmarks()
 	if o.broker != "" {
-		chosen, err = onServer(o.broker)
-	} else {
-		err = c.prepare(r)
+		if chosen, err = onServer(o.broker); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if err := c.prepare(r); err != nil {
 		return err
 	}
 	var all []finding
@@ -139,7 +139,7 @@ func (c *console) bench(ctx context.Context, names []string, o benchOptions) (er
 		all = append(all, found...)
 	}
 	if len(all) == 0 {
-		return usage("leave the measurement's name or --broker out", "only settle is measured on a server")
+		return usage("leave the measurement's name or --broker out", "only settle and graph are measured on a server")
 	}
 	if c.json() {
 		return c.printJSON(map[string]any{"cpus": runtime.NumCPU(), "go": runtime.Version(), "findings": all})
@@ -216,12 +216,15 @@ func onServer(server string) ([]benchmark, error) {
 			{Name: "settle loop / " + limit, Value: result.Ratio(), Unit: "ratio", Aim: 0.85},
 		}, err
 	}
-	return []benchmark{{"settle", "one consumer's settle loop against " + limit, run}}, nil
+	return []benchmark{
+		{"settle", "one consumer's settle loop against " + limit, run},
+		{"graph", "the pipeline with models that cost nothing", benchGraph},
+	}, nil
 }
 
 func benchGraph(ctx context.Context, r *benchRun) ([]finding, error) {
 	result, err := bench.Graph(ctx, bench.GraphOptions{
-		Dir: filepath.Join(r.dir, "identity"), Pipeline: r.pipe, Tickets: r.tickets, Identity: true, Batch: 2048, For: r.long,
+		Dir: filepath.Join(r.dir, "identity"), Broker: r.broker, Pipeline: r.pipe, Tickets: r.tickets, Identity: true, Batch: 2048, For: r.long,
 	})
 	return []finding{{
 		Name: "graph, identity models", Value: result.PerSecond, Unit: "tickets/s", Aim: 60000,

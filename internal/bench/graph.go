@@ -4,14 +4,16 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/broker/embedded"
+	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/model/builtin"
 	"github.com/millrace-ml/millrace/pipeline"
@@ -29,7 +31,8 @@ type GraphResult struct {
 
 // GraphOptions say what to run. Pipeline has one gather.
 type GraphOptions struct {
-	Dir      string
+	Dir      string // of the embedded broker's data
+	Broker   string // URL of another broker, whose topics get names of their own; empty means embedded
 	Pipeline *pipeline.Pipeline
 	Tickets  [][]byte      // values to publish, over and over
 	Identity bool          // models that answer with their input, to see what the rest costs
@@ -47,10 +50,13 @@ const (
 // publishing is how many tickets are published at once.
 const publishing = 2048
 
-// Graph runs the pipeline on the embedded broker for about the given time.
+// Graph runs the pipeline for about the given time.
 func Graph(ctx context.Context, o GraphOptions) (GraphResult, error) {
 	p := withBatch(o.Pipeline, o.Batch)
-	b, err := embedded.Open(filepath.Join(o.Dir, "graph"), embedded.Options{Logger: slog.New(slog.DiscardHandler)})
+	if o.Broker != "" {
+		p = apart(p, "bench."+strings.ToLower(rand.Text()[:8])+".")
+	}
+	b, err := brokers.Open(ctx, o.Broker, brokers.Options{DataDir: filepath.Join(o.Dir, "graph"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return GraphResult{}, fmt.Errorf("bench graph: %w", err)
 	}
@@ -130,6 +136,32 @@ func answered(ctx context.Context, a *millrace.App, n int64) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// apart copies a pipeline with a prefix before the names of its topics, services
+// and groups, so that it shares nothing with others on the broker.
+func apart(p *pipeline.Pipeline, prefix string) *pipeline.Pipeline {
+	copied := *p
+	copied.Name = prefix + p.Name
+	copied.Topics, copied.Services, copied.Gather = map[string]pipeline.Topic{}, map[string]pipeline.Service{}, map[string]pipeline.Gather{}
+	prefixed := func(names []string) (list []string) {
+		for _, name := range names {
+			list = append(list, prefix+name)
+		}
+		return list
+	}
+	for name, t := range p.Topics {
+		copied.Topics[prefix+name] = t
+	}
+	for name, s := range p.Services {
+		s.From, s.To = prefixed(s.From), prefix+s.To
+		copied.Services[prefix+name] = s
+	}
+	for name, g := range p.Gather {
+		g.Of, g.From, g.To = prefix+g.Of, prefixed(g.From), prefix+g.To
+		copied.Gather[prefix+name] = g
+	}
+	return &copied
 }
 
 // withBatch copies a pipeline with another batch size.
