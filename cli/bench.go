@@ -51,7 +51,8 @@ type benchOptions struct {
 	pipeline string
 	input    string
 	profile  bool
-	broker   string // URL of a server whose settle loop is measured
+	call     time.Duration // of the slow model
+	broker   string        // URL of a server whose settle loop is measured
 }
 
 // benchRun is what a measurement works with.
@@ -67,6 +68,7 @@ func benchmarks() []benchmark {
 		{"graph", "the pipeline with models that cost nothing", benchGraph},
 		{"models", "the pipeline with its real models on real messages", benchModels},
 		{"latency", "what a hop adds at 1,000 tickets a second", benchLatency},
+		{"calls", "256 slow calls of a model in flight against the ideal", benchCalls},
 	}
 }
 
@@ -103,6 +105,7 @@ own, whose names begin with "bench" and which stay.`,
 	f.StringVarP(&o.pipeline, "pipeline", "p", "", "measure this pipeline (default: the support desk that comes with millrace)")
 	f.StringVarP(&o.input, "input", "i", "", "use the messages of this file of JSON lines or CSV (default: the support desk's)")
 	f.StringVar(&o.broker, "broker", "", "measure settle and graph on this server: kafka://host:port or redis://host:port")
+	f.DurationVar(&o.call, "call", 200*time.Millisecond, "how long a call of the slow model takes (calls)")
 	f.BoolVar(&o.profile, "profile", false, "show where the CPU time goes")
 	return cmd
 }
@@ -266,6 +269,17 @@ func benchLatency(ctx context.Context, r *benchRun) ([]finding, error) {
 			finding{Name: h.From + " → " + h.To + ", p99", Value: ms(h.P99), Unit: "ms"})
 	}
 	return found, err
+}
+
+func benchCalls(ctx context.Context, r *benchRun) ([]finding, error) {
+	result, err := bench.Calls(ctx, bench.CallsOptions{
+		Dir: r.dir, Median: r.call, Sigma: 0.5, Concurrency: 256, Partitions: 8, For: r.long,
+	})
+	return []finding{
+		{Name: "slow calls", Value: result.PerSecond, Unit: "records/s", Note: fmt.Sprintf("median %v, log-normal (σ 0.5), concurrency 256, 8 partitions", r.call)},
+		{Name: "slow calls / ideal", Value: result.Ratio(), Unit: "ratio", Aim: 0.9, Note: fmt.Sprintf("up to %d records waited for earlier ones", result.Waiting)},
+		{Name: "records out of their key's order", Value: float64(result.Disordered), Unit: "records"},
+	}, err
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

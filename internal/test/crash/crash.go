@@ -52,6 +52,7 @@ type Config struct {
 	Kills    int           // while messages flow; there are more of them in all
 	Messages int           // acknowledged ones
 	Deadline time.Duration // of the gather
+	Slow     time.Duration // how long a call of the first service takes; 0 for no time
 	Seed     uint64
 
 	Log func(format string, args ...any) // nil discards
@@ -78,7 +79,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		c.Log = func(string, ...any) {}
 	}
 	file := filepath.Join(c.Dir, "pipeline.yaml")
-	if err := os.WriteFile(file, []byte(desk(c.Broker, c.Deadline)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(desk(c.Broker, c.Deadline, c.Slow)), 0o600); err != nil {
 		return nil, err
 	}
 	var workers []*worker

@@ -3,6 +3,9 @@
 package crash
 
 import (
+	"context"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,8 +14,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/cli"
 	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
+	"github.com/millrace-ml/millrace/model"
 )
 
 const (
@@ -21,13 +26,37 @@ const (
 
 	killsVariable    = "MILLRACE_CRASH_KILLS"
 	messagesVariable = "MILLRACE_CRASH_MESSAGES"
+	slowVariable     = "MILLRACE_CRASH_SLOW"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(child) != "" {
-		os.Exit(cli.Main(cli.Options{}))
+		os.Exit(cli.Main(cli.Options{Models: millrace.Models{"slow": slow{}}}))
 	}
 	goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...)
+}
+
+// slow is a model whose calls take as long as a log-normal draw, most of them about
+// as long as the environment says.
+type slow struct{}
+
+func (slow) Name() string { return "slow@1" }
+
+func (slow) Predict(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+	median, err := time.ParseDuration(os.Getenv(slowVariable))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-time.After(time.Duration(float64(median) * math.Exp(rand.NormFloat64()/2))):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	answers := make([]model.Answer, len(items))
+	for i := range items {
+		answers[i] = model.One(items[i].Value)
+	}
+	return answers, nil
 }
 
 // number is what the environment says, or else the default.
@@ -109,4 +138,23 @@ func TestCrash(t *testing.T) {
 			t.Error("nothing was late, so nothing was shown")
 		}
 	})
+}
+
+// A model that takes long has many calls in flight when it is killed, and many
+// that are done wait for earlier ones. MILLRACE_CRASH_SLOW says how long a call
+// takes.
+func TestCrashWithSlowCalls(t *testing.T) {
+	c := config(t, time.Hour)
+	c.Slow = 100 * time.Millisecond
+	if s := os.Getenv(slowVariable); s != "" {
+		var err error
+		if c.Slow, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Env = append(c.Env, slowVariable+"="+c.Slow.String())
+	c.Life = max(500*time.Millisecond, 3*c.Slow)
+	c.Kills = number(t, killsVariable, 8)
+	c.Messages = number(t, messagesVariable, 5_000)
+	run(t, c)
 }

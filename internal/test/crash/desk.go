@@ -38,11 +38,16 @@ var joins = [waiting]string{"sentiment", "classifier", "keywords", "checklist"}
 
 func dataDir(dir string) string { return filepath.Join(dir, "data") }
 
-// desk is the pipeline file.
-func desk(url string, deadline time.Duration) string {
+// desk is the pipeline file. With slow calls the first service has 256 of them in
+// flight, each with a record, by a model that the program brings.
+func desk(url string, deadline, slow time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: crash\nbroker: %s\ntopics:\n  %s: {partitions: 6}\nservices:\n", cmp.Or(url, "embedded"), source)
-	for _, s := range services {
+	for i, s := range services {
+		if i == 0 && slow > 0 {
+			fmt.Fprintf(&b, "  %s: {from: %s, to: %s, model: {go: slow}, concurrency: 256, batch: {max: 1}}\n", s.name, s.from, s.to)
+			continue
+		}
 		fmt.Fprintf(&b, "  %s: {from: %s, to: %s, model: {builtin: identity}, %s}\n", s.name, s.from, s.to, s.options)
 	}
 	fmt.Fprintf(&b, "gather:\n  desk: {of: %s, from: [sentiments, classes, keywords, checklists], to: %s, deadline: %v}\n", source, joined, deadline)

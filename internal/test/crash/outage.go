@@ -78,7 +78,7 @@ func (o Outage) Run(ctx context.Context) (*OutageReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	file := filepath.Join(o.Dir, "pipeline.yaml")
-	if err := os.WriteFile(file, []byte(desk(o.Broker, outageDeadline)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(desk(o.Broker, outageDeadline, 0)), 0o600); err != nil {
 		return nil, err
 	}
 	w := newWorker(Config{Dir: o.Dir, Command: o.Command, Env: o.Env}, file, 0)
