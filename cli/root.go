@@ -48,6 +48,12 @@ are gathered into one record. A pipeline file says what runs.`,
 		&cobra.Group{ID: groupFile, Title: "Pipeline files:"},
 		&cobra.Group{ID: groupModels, Title: "Built-in models:"},
 	)
+	addCommands(root, c)
+	return root
+}
+
+// addCommands is the list of the commands: a new one has its line here.
+func addCommands(root *cobra.Command, c *console) {
 	add := func(group string, commands ...*cobra.Command) {
 		for _, cmd := range commands {
 			cmd.GroupID = group
@@ -79,7 +85,6 @@ are gathered into one record. A pipeline file says what runs.`,
 		newVersionCommand(c),
 		newCompletionCommand(c),
 	)
-	return root
 }
 
 // unknownCommand is what a word is that is no command.

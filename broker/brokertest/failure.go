@@ -146,6 +146,25 @@ func (s *suite) publishThrough(ctx context.Context, sent *ledger.Ledger, topic, 
 	}
 }
 
+// publishUntilFull publishes until the broker has noticed that its disk is full.
+// What was acknowledged before must stay.
+func (s *suite) publishUntilFull(sent *ledger.Ledger, topic string) {
+	s.eventually("publishing to a full disk is an error", func() bool {
+		r := issue(sent, topic, "k")
+		ctx, cancel := s.bounded()
+		defer cancel()
+		_, err := s.client.Publish(ctx, r)
+		if err == nil {
+			acknowledge(sent, []broker.Record{r})
+			return false
+		}
+		if !errors.Is(err, broker.ErrFull) {
+			s.Fatalf("publish to a full disk: %v, want an error that is %q", err, broker.ErrFull)
+		}
+		return true
+	})
+}
+
 func fullDisk(s *suite) {
 	in, out, group := s.create("in", 1), s.create("out", 1), s.name("g")
 	s.publish(pinned(in, 0, "a"), pinned(in, 0, "b"))
@@ -160,21 +179,7 @@ func fullDisk(s *suite) {
 		}
 	}()
 
-	// What was acknowledged before the disk was noticed to be full must stay.
-	s.eventually("publishing to a full disk is an error", func() bool {
-		r := issue(&sent, out, "k")
-		ctx, cancel := s.bounded()
-		defer cancel()
-		_, err := s.client.Publish(ctx, r)
-		if err == nil {
-			acknowledge(&sent, []broker.Record{r})
-			return false
-		}
-		if !errors.Is(err, broker.ErrFull) {
-			s.Fatalf("publish to a full disk: %v, want an error that is %q", err, broker.ErrFull)
-		}
-		return true
-	})
+	s.publishUntilFull(&sent, out)
 	settled := func() bool {
 		err := m.trySettle(answers(out, batch)...)
 		if err != nil && !errors.Is(err, broker.ErrFull) {

@@ -114,18 +114,19 @@ func (s *scratch) grow(text string, tokens []token.Token, tags []tagger.Tag, fir
 				count++
 				continue
 			}
-		case tagger.PUNCT:
-			if word == "-" && glued(tokens, i) {
-				continue
-			}
-		case tagger.PART:
-			if (word == "'s" || word == "’s") && i > first {
+		case tagger.PUNCT, tagger.PART:
+			if i > first && bridges(word, tokens, i) {
 				continue
 			}
 		}
 		break
 	}
 	return last, words, i
+}
+
+// bridges tells whether a sign ties words of a phrase together.
+func bridges(sign string, tokens []token.Token, i int) bool {
+	return sign == "-" && glued(tokens, i) || sign == "'s" || sign == "’s"
 }
 
 // written tells whether a token is a word or number, not a sign or emoji that
