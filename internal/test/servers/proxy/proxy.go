@@ -13,10 +13,12 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,10 +111,16 @@ func (p *Proxy) Set(f Faults) {
 	}
 }
 
-// listen opens or closes the door; closing it ends the connections.
+// listen opens or closes the door; closing it ends the connections. A process that
+// is being started holds a closed port until it runs another program.
 func (p *Proxy) listen(open bool) {
 	state := &toxiproxy.Proxy{Listen: p.addr, Upstream: p.proxy.Upstream, Enabled: open}
-	if err := p.proxy.Update(state); err != nil {
+	err := p.proxy.Update(state)
+	for deadline := time.Now().Add(10 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+		err = p.proxy.Update(state)
+	}
+	if err != nil {
 		p.t.Errorf("proxy of %s: %v", p.proxy.Upstream, err)
 	}
 }
