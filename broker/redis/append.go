@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -91,42 +90,43 @@ func (d *driver) append(ctx context.Context, l *lane, records []routed, offsets 
 	e.keys = append(e.keys, d.keys.generation(), l.key)
 	e.args = append(e.args, strconv.FormatInt(l.used, 10))
 	e.add(records)
-	v, err := d.run(ctx, d.scripts.append, e.keys, e.args)
+	ranges, err := decode[[]idRange](d.run(ctx, d.scripts.append, e.keys, e.args))
 	if err != nil {
 		*l = lane{}
 		return offsets, err
 	}
-	text, _ := v.(string)
-	return placed(text, e.keys, records, offsets)
+	return placed(ranges, e.keys, records, offsets)
 }
 
-// placed adds the offsets of records to a list: they are in the script's answer
-// as ranges, each the index of a stream in keys, the first id and how many.
-func placed(answer string, keys []string, records []routed, offsets []int64) ([]int64, error) {
-	type run struct{ next, left int64 }
-	streams := make(map[string][]run)
-	words := strings.Fields(answer)
-	for ; len(words) >= 3; words = words[3:] {
-		i, _ := strconv.Atoi(words[0])
-		first, err := parseID(words[1])
-		n, _ := strconv.ParseInt(words[2], 10, 64)
-		if err != nil || i < 1 || i > len(keys) {
-			return offsets, fmt.Errorf("the script publish.lua answered %.100q", answer)
+// idRange are ids with one number after the other.
+type idRange struct {
+	Stream int // in keys, from 1
+	First  id
+	Count  int
+}
+
+// placed adds the offsets of records to a list. The records of a stream are in
+// its ranges, in order.
+func placed(ranges []idRange, keys []string, records []routed, offsets []int64) ([]int64, error) {
+	streams := make(map[string][]idRange)
+	for _, r := range ranges {
+		if r.Stream < 1 || r.Stream > len(keys) {
+			return offsets, fmt.Errorf("the script publish.lua answered about stream %d of %d", r.Stream, len(keys))
 		}
-		streams[keys[i-1]] = append(streams[keys[i-1]], run{int64(first), n})
+		streams[keys[r.Stream-1]] = append(streams[keys[r.Stream-1]], r)
 	}
 	for i := range records {
-		runs := streams[records[i].stream]
-		if len(runs) > 0 && runs[0].left == 0 {
-			runs = runs[1:]
-			streams[records[i].stream] = runs
+		left := streams[records[i].stream]
+		if len(left) > 0 && left[0].Count == 0 {
+			left = left[1:]
+			streams[records[i].stream] = left
 		}
-		if len(runs) == 0 {
-			return offsets, fmt.Errorf("the script publish.lua answered %.100q for %d records", answer, len(records))
+		if len(left) == 0 {
+			return offsets, fmt.Errorf("the script publish.lua answered about less than %d records", len(records))
 		}
-		offsets = append(offsets, runs[0].next)
-		runs[0].next++
-		runs[0].left--
+		offsets = append(offsets, int64(left[0].First))
+		left[0].First++
+		left[0].Count--
 	}
 	return offsets, nil
 }
@@ -143,7 +143,7 @@ func (d *driver) route(ctx context.Context, records []broker.Record, partitions 
 	var t *topic
 	for i := range records {
 		r := &records[i]
-		if t == nil || t.name != r.Topic {
+		if t == nil || t.Name != r.Topic {
 			var err error
 			if t, err = d.find(ctx, r.Topic); err != nil {
 				return nil, err

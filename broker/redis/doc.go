@@ -2,8 +2,8 @@
 
 // Package redis is the broker on Redis or Valkey Streams, version 7.0 or newer.
 //
-// The one idea: a settle is one Lua script. It checks that the member still has
-// its lease and that the group is where the member left it, adds the results,
+// The one idea: a settle is one Lua script. It checks that the member still owns
+// the partitions and that the group is where the member left it, adds the results,
 // and moves the group. Redis runs a script as one unit and writes it to its
 // append-only file as one, so both happen or neither does.
 //
@@ -17,7 +17,7 @@
 //	{millrace}::group:tagger         a hash: positions, members, leases (lua/group.lua)
 //	{millrace}::events:tagger        a stream: members came, went, gave and took
 //	{millrace}::groups               a set: their names
-//	{millrace}::publisher:…          the last call of a publisher, for a day
+//	{millrace}::publisher:…          a lane: the last append and its answer, for a day
 //	{millrace}::generation           a random name that the first topic brought
 //	{millrace}::retention            whose turn it is to delete old records
 //
@@ -34,11 +34,16 @@
 //
 // # Calls that may be made twice
 //
-// When an answer does not come, a call is made again. A publisher and a member
-// number their calls, and the script knows the last number, so a call that had
-// been executed is not executed again. A member that does not know what became
-// of a settle takes another lease before it goes on: what is still under way is
-// refused then.
+// When an answer does not come, a call is made again. Appends and settles have
+// numbers, and the script knows the last one, so a call that had been executed is
+// not executed again; the script of an append even knows what it answered. For
+// that the calls come one after the other: a member's settles, and the appends of
+// a lane, of which a client has many.
+//
+// A call that was given up may be under way still. A settle with a lower number
+// than the last comes to nothing, and the lane of an append is not used again.
+// Where it matters whether a settle took place, before records are polled again,
+// the member sends it until there is an answer.
 //
 // # Groups
 //
@@ -46,8 +51,17 @@
 // to it that dead members are removed and overdue partitions are taken, by the
 // server's clock. It adds an event to the group's stream when it has changed
 // something; members read that stream together with their partitions, so they
-// are woken and need not ask. A lease is a fencing token for all that a member
-// owns: it is replaced when the member gains or loses a partition.
+// are woken and need not ask.
+//
+// A lease is a number that is given out once. A member has another one whenever it
+// gained or lost a partition, and each of its partitions keeps the one with which
+// it was gained. So there are two fences: a settle of batches is refused when the
+// member has lost one of their partitions, even if it got it back; the settle of a
+// join, which names its lease, when the member has lost any.
+//
+// A member gives a partition that another one waits for when nothing of it is open,
+// and only while it polls: it tells the script of which partitions something is
+// open. The type member describes its goroutines and locks.
 //
 // # Loss
 //

@@ -12,85 +12,61 @@ import (
 
 // streamEnds is what a stream says of itself.
 type streamEnds struct {
-	first, last id    // of the entries that are kept, and of all that ever were
-	length      int64 // entries that are kept
-	added       int64 // entries that ever were
-	deleted     id    // the last entry that was deleted one by one
+	First, Last id    // of the entries that are kept, and of all that ever were
+	Length      int64 // entries that are kept
+	Added       int64 // entries that ever were
+	Deleted     id    // the last entry that was deleted one by one
 }
 
 // next is the lowest offset that the next entry can get.
 func (e streamEnds) next() int64 {
-	if e.last == 0 {
+	if e.Last == 0 {
 		return 0
 	}
-	return int64(e.last) + 1
+	return int64(e.Last) + 1
 }
 
 func (e streamEnds) info() broker.PartitionEnds {
-	ends := broker.PartitionEnds{Start: int64(e.first), End: e.next(), Records: e.length}
-	if e.length == 0 {
+	ends := broker.PartitionEnds{Start: int64(e.First), End: e.next(), Records: e.Length}
+	if e.Length == 0 {
 		ends.Start = ends.End
 	}
 	return ends
 }
 
-// ends looks at streams at one instant.
-func (d *driver) ends(ctx context.Context, streams []string) ([]streamEnds, error) {
-	_, ends, err := d.endsOf(ctx, "", nil, streams)
-	return ends, err
+// snapshot is what there is of a group and of streams at one instant.
+type snapshot struct {
+	Positions map[string]position // by field
+	Topics    string              // that the members read, separated by commas
+	Owners    map[string]string   // by field: the member that owns a partition and is alive
+	Ends      []streamEnds
 }
 
-// endsOf looks at streams and fields of a group at one instant. Fields that do
-// not exist are nil.
-func (d *driver) endsOf(ctx context.Context, group string, fields, streams []string) ([]any, []streamEnds, error) {
+// look looks at a group, if it is named, and at streams.
+func (d *driver) look(ctx context.Context, group string, streams []string) (snapshot, error) {
 	keys := append([]string{d.keys.generation(), d.keys.group(group)}, streams...)
-	args := make([]any, 0, len(fields))
-	for _, f := range fields {
-		args = append(args, f)
+	s, err := decode[snapshot](d.run(ctx, d.scripts.look, keys, nil))
+	if err == nil && len(s.Ends) != len(streams) {
+		err = fmt.Errorf("the script look.lua answered about %d streams of %d", len(s.Ends), len(streams))
 	}
-	v, err := d.run(ctx, d.scripts.ends, keys, args)
-	if err != nil {
-		return nil, nil, err
-	}
-	list, _ := v.([]any)
-	if len(list) != len(fields)+5*len(streams) {
-		return nil, nil, fmt.Errorf("the script ends.lua answered with %d values", len(list))
-	}
-	values, list := list[:len(fields)], list[len(fields):]
-	ends := make([]streamEnds, len(streams))
-	for i := range ends {
-		if ends[i], err = parseEnds(list[5*i : 5*i+5]); err != nil {
-			return nil, nil, fmt.Errorf("stream %s: %w", streams[i], err)
-		}
-	}
-	return values, ends, nil
+	return s, err
 }
 
-func parseEnds(list []any) (e streamEnds, err error) {
-	for i, at := range []*id{&e.first, &e.last, nil, nil, &e.deleted} {
-		if at == nil {
-			continue
-		}
-		text, _ := list[i].(string)
-		if *at, err = parseID(text); err != nil {
-			return e, err
-		}
-	}
-	e.length, _ = list[2].(int64)
-	e.added, _ = list[3].(int64)
-	return e, nil
+func (d *driver) ends(ctx context.Context, streams []string) ([]streamEnds, error) {
+	s, err := d.look(ctx, "", streams)
+	return s.Ends, err
 }
 
 // resolve finds the entry that is before a position.
 func (e streamEnds) resolve(to broker.Position) id {
 	if to.IsEnd() || to.IsForever() {
-		return e.last
+		return e.Last
 	}
 	if n, ok := to.Offset(); ok {
-		return min(id(max(n, 0)).before(), e.last)
+		return min(id(max(n, 0)).before(), e.Last)
 	}
 	if t, ok := to.Time(); ok {
-		return min(idAt(t).before(), e.last)
+		return min(idAt(t).before(), e.Last)
 	}
 	return 0
 }
@@ -103,24 +79,24 @@ func (d *driver) locate(ctx context.Context, stream string, e streamEnds, to bro
 	if err != nil {
 		return position{}, err
 	}
-	p.read = max(0, e.added-after)
+	p.read = max(0, e.Added-after)
 	return p, nil
 }
 
 // countAfter counts the entries after an id, up to the last one in ends.
 func (d *driver) countAfter(ctx context.Context, stream string, e streamEnds, after id) (int64, error) {
-	if after >= e.last || e.length == 0 {
+	if after >= e.Last || e.Length == 0 {
 		return 0, nil
 	}
-	if after < e.first {
-		return e.length, nil
+	if after < e.First {
+		return e.Length, nil
 	}
 	const pace = 3 * time.Millisecond // so long may others wait for a look at entries
 	var total int64
 	look := 16
-	for after < e.last {
+	for after < e.Last {
 		began := time.Now()
-		n, last, err := d.countSome(ctx, stream, after, e.last, look)
+		n, last, err := d.countSome(ctx, stream, after, e.Last, look)
 		if err != nil {
 			return 0, err
 		}
@@ -139,18 +115,11 @@ func (d *driver) countAfter(ctx context.Context, stream string, e streamEnds, af
 }
 
 func (d *driver) countSome(ctx context.Context, stream string, after, to id, look int) (int64, id, error) {
-	v, err := call(ctx, d, func(ctx context.Context) (any, error) {
+	a, err := decode[struct {
+		Count int64
+		Last  id
+	}](call(ctx, d, func(ctx context.Context) (any, error) {
 		return d.eval(ctx, d.scripts.count, []string{stream}, after.String(), to.String(), look)
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	list, _ := v.([]any)
-	if len(list) != 2 {
-		return 0, 0, fmt.Errorf("the script count.lua answered with %d values", len(list))
-	}
-	n, _ := list[0].(int64)
-	text, _ := list[1].(string)
-	last, err := parseID(text)
-	return n, last, err
+	}))
+	return a.Count, a.Last, err
 }

@@ -31,20 +31,14 @@ type encoder struct {
 
 // newEncoder has room for the records and so many other arguments.
 func newEncoder(records []routed, others int) *encoder {
-	names := 0
-	n := others
+	n := 0
 	for i := range records {
-		f := fields(records[i].record)
-		n += f
-		names += f/2 - len(records[i].record.Headers)
-		if i == 0 || !sameRun(records[i-1:]) {
-			n += 3
-		}
+		n += 3 + fields(records[i].record)
 	}
 	return &encoder{
 		keys:    make([]string, 0, 8),
-		args:    make([]any, 0, n),
-		strings: make([]string, 0, n-names),
+		args:    make([]any, 0, n+others),
+		strings: make([]string, 0, n),
 		streams: make(map[string]int),
 	}
 }

@@ -144,7 +144,7 @@ func (a *answer) parse(raw []byte) error {
 		before, first := len(r.rest), len(a.space)
 		grow := func(n int) { a.space = slices.Grow(a.space, n) }
 		err := r.entries(grow, func(at id, fields [][]byte) {
-			rec := broker.Record{Topic: c.topic.name, Partition: c.partition, Offset: int64(at), Time: at.time()}
+			rec := broker.Record{Topic: c.topic.Name, Partition: c.partition, Offset: int64(at), Time: at.time()}
 			setFields(&rec, fields, n)
 			a.space = append(a.space, rec)
 		})

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -26,17 +25,17 @@ type question struct {
 
 // membership is what the script answers.
 type membership struct {
-	lease     string
-	event     string        // the member's own; "" if nothing changed
-	due       time.Duration // until a partition is overdue; negative: none is
-	owned     []ownership
-	positions []position // of what is owned, by partition and then topic; nil if the lease is the known one
+	Lease string
+	Event string // the member's own; "" if nothing changed
+	Due   int64  // milliseconds until a partition is overdue; negative: none is
+	Owned []ownership
 }
 
 type ownership struct {
-	partition int32
-	since     string // the lease with which the member got it
-	wanted    bool   // by another member
+	Partition int32
+	Since     string     // the lease with which the member got it
+	Wanted    bool       // by another member
+	Positions []position // in each topic; nil if the member's lease is the known one
 }
 
 // ask runs the script group.lua.
@@ -54,40 +53,7 @@ func (d *driver) ask(ctx context.Context, q question) (membership, error) {
 			args = append(args, p)
 		}
 	}
-	v, err := d.run(ctx, d.scripts.group, keys, args)
-	if err != nil {
-		return membership{}, err
-	}
-	return parseMembership(v)
-}
-
-func parseMembership(v any) (m membership, err error) {
-	list, _ := v.([]any)
-	text := make([]string, len(list))
-	for i := range list {
-		text[i], _ = list[i].(string)
-	}
-	if len(text) < 4 {
-		return m, fmt.Errorf("the script group.lua answered with %d values", len(text))
-	}
-	m.lease, m.event = text[0], text[1]
-	due, _ := strconv.ParseInt(text[2], 10, 64)
-	m.due = time.Duration(due) * time.Millisecond
-	for words := strings.Fields(text[3]); len(words) >= 3; words = words[3:] {
-		n, err := strconv.ParseInt(words[0], 10, 32)
-		if err != nil {
-			return m, fmt.Errorf("the script group.lua answered with the partition %q", words[0])
-		}
-		m.owned = append(m.owned, ownership{int32(n), words[1], words[2] == "1"})
-	}
-	for _, s := range text[4:] {
-		p, err := parsePosition(s)
-		if err != nil {
-			return m, err
-		}
-		m.positions = append(m.positions, p)
-	}
-	return m, nil
+	return decode[membership](d.run(ctx, d.scripts.group, keys, args))
 }
 
 func joinNumbers(list []int32) string {
@@ -101,7 +67,7 @@ func joinNumbers(list []int32) string {
 func topicNames(list []*topic) string {
 	names := make([]string, len(list))
 	for i, t := range list {
-		names[i] = t.name
+		names[i] = t.Name
 	}
 	return strings.Join(names, ",")
 }
@@ -135,20 +101,32 @@ func (d *driver) startPositions(ctx context.Context, group string, start broker.
 	var fields, streams []string
 	for _, t := range topics {
 		for p, s := range t.streams {
-			fields = append(fields, positionField(t.name, int32(p)))
+			fields = append(fields, positionField(t.Name, int32(p)))
 			streams = append(streams, s)
 		}
 	}
-	old, ends, err := d.endsOf(ctx, group, fields, streams)
+	is, err := d.look(ctx, group, streams)
 	if err != nil {
 		return nil, err
 	}
+	targets := make([]broker.Position, len(streams))
+	for i := range targets {
+		if _, known := is.Positions[fields[i]]; !known {
+			targets[i] = start
+		}
+	}
+	return d.locateAll(ctx, streams, is.Ends, targets)
+}
+
+// locateAll finds the positions in streams, as they are stored; those that are
+// unset are empty.
+func (d *driver) locateAll(ctx context.Context, streams []string, ends []streamEnds, to []broker.Position) ([]string, error) {
 	positions := make([]string, len(streams))
-	for i, s := range streams {
-		if old[i] != nil {
+	for i := range streams {
+		if to[i].IsZero() {
 			continue
 		}
-		p, err := d.locate(ctx, s, ends[i], start)
+		p, err := d.locate(ctx, streams[i], ends[i], to[i])
 		if err != nil {
 			return nil, err
 		}
@@ -167,16 +145,9 @@ func (d *driver) Seek(ctx context.Context, group, name string, to []broker.Posit
 	if err != nil {
 		return err
 	}
-	positions := make([]string, len(ends))
-	for i := range ends {
-		if to[i].IsZero() {
-			continue
-		}
-		p, err := d.locate(ctx, t.streams[i], ends[i], to[i])
-		if err != nil {
-			return err
-		}
-		positions[i] = p.String()
+	positions, err := d.locateAll(ctx, t.streams, ends, to)
+	if err != nil {
+		return err
 	}
 	_, err = d.ask(ctx, question{action: "seek", group: group, topics: []*topic{t}, positions: positions})
 	if isReply(err, "ACTIVE") {
@@ -194,113 +165,70 @@ func (d *driver) Groups(ctx context.Context) ([]string, error) {
 
 // Lag implements [broker.Driver].
 func (d *driver) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
-	state, err := call(ctx, d, func(ctx context.Context) (groupState, error) { return d.groupState(ctx, group) })
+	is, err := d.look(ctx, group, nil)
 	if err != nil {
 		return nil, err
 	}
-	topics, err := d.findAll(ctx, state.topics())
+	topics, err := d.findAll(ctx, is.topics())
 	if err != nil {
 		return nil, err
 	}
-	var fields, streams []string
+	var streams []string
+	for _, t := range topics {
+		streams = append(streams, t.streams...)
+	}
+	if is, err = d.look(ctx, group, streams); err != nil {
+		return nil, err
+	}
 	var lags []broker.Lag
 	for _, t := range topics {
-		for p, stream := range t.streams {
-			fields = append(fields, positionField(t.name, int32(p)))
-			streams = append(streams, stream)
-			lags = append(lags, broker.Lag{Topic: t.name, Partition: int32(p), Member: state.owner(t.name, int32(p))})
-		}
-	}
-	values, ends, err := d.endsOf(ctx, group, fields, streams)
-	if err != nil {
-		return nil, err
-	}
-	for i := range lags {
-		text, _ := values[i].(string)
-		if text == "" { // it has none in this partition
-			text = "0-0 0"
-		}
-		p, err := parsePosition(text)
-		if err != nil {
-			return nil, err
-		}
-		l := &lags[i]
-		l.Position, l.End = ends[i].offsetAfter(p.last), ends[i].next()
-		if l.Lag, err = d.lagAt(ctx, streams[i], ends[i], p); err != nil {
-			return nil, err
+		read := slices.Contains(strings.Split(is.Topics, ","), t.Name)
+		for p := range int32(t.Partitions) {
+			at, ends := is.Positions[positionField(t.Name, p)], is.Ends[len(lags)] // without a position it is at the start
+			l := broker.Lag{Topic: t.Name, Partition: p, Position: ends.offsetAfter(at.last), End: ends.next()}
+			if l.Lag, err = d.lagAt(ctx, t.streams[p], ends, at); err != nil {
+				return nil, err
+			}
+			if read {
+				l.Member = is.Owners[ownerField(p)]
+			}
+			lags = append(lags, l)
 		}
 	}
 	return lags, nil
+}
+
+// topics names those that the group has positions in.
+func (s *snapshot) topics() []string {
+	var names []string
+	for field := range s.Positions {
+		name := field[len("p:"):strings.LastIndexByte(field, ':')]
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // lagAt counts the entries after a position. Redis has counted what was added;
 // only where somebody deleted single entries they must be counted.
 func (d *driver) lagAt(ctx context.Context, stream string, e streamEnds, p position) (int64, error) {
 	switch {
-	case p.last >= e.last:
+	case p.last >= e.Last:
 		return 0, nil
-	case e.deleted > p.last:
+	case e.Deleted > p.last:
 		return d.countAfter(ctx, stream, e, p.last)
 	}
-	return min(max(0, e.added-p.read), e.length), nil
+	return min(max(0, e.Added-p.read), e.Length), nil
 }
 
 // offsetAfter is the lowest offset of a record that follows the entry.
 func (e streamEnds) offsetAfter(last id) int64 {
 	switch {
-	case last >= e.last || e.length == 0:
+	case last >= e.Last || e.Length == 0:
 		return e.next()
-	case last < e.first:
-		return int64(e.first)
+	case last < e.First:
+		return int64(e.First)
 	}
 	return int64(last) + 1
-}
-
-// groupState is a group's hash, at a time of the server.
-type groupState struct {
-	hash map[string]string
-	now  time.Time
-}
-
-// topics names those that the group has positions in.
-func (s groupState) topics() []string {
-	var names []string
-	for field := range s.hash {
-		if topic, _, ok := parsePositionField(field); ok && !slices.Contains(names, topic) {
-			names = append(names, topic)
-		}
-	}
-	return names
-}
-
-func (d *driver) groupState(ctx context.Context, group string) (s groupState, err error) {
-	if s.hash, err = d.client.HGetAll(ctx, d.keys.group(group)).Result(); err != nil {
-		return s, err
-	}
-	s.now, err = d.client.Time(ctx).Result()
-	return s, err
-}
-
-// owner is the member that owns a partition and is alive; "" for none.
-func (s groupState) owner(topic string, partition int32) string {
-	if !slices.Contains(strings.Split(s.hash["topics"], ","), topic) {
-		return ""
-	}
-	member, _, _ := strings.Cut(s.hash[ownerField(partition)], " ")
-	deadline, _, _ := strings.Cut(s.hash["m:"+member], " ")
-	ms, err := strconv.ParseInt(deadline, 10, 64)
-	if err != nil || time.UnixMilli(ms).Before(s.now) {
-		return ""
-	}
-	return member
-}
-
-func parsePositionField(field string) (topic string, partition int32, ok bool) {
-	rest, ok := strings.CutPrefix(field, "p:")
-	i := strings.LastIndexByte(rest, ':')
-	if !ok || i < 0 {
-		return "", 0, false
-	}
-	n, err := strconv.ParseInt(rest[i+1:], 10, 32)
-	return rest[:i], int32(n), err == nil
 }

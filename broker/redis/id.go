@@ -38,6 +38,12 @@ func parseID[T string | []byte](s T) (id, error) {
 	return id(ms*perMilli + seq), nil
 }
 
+// UnmarshalText reads an id in a script's answer.
+func (i *id) UnmarshalText(text []byte) (err error) {
+	*i, err = parseID(text)
+	return err
+}
+
 func parseDigits[T string | []byte](s T) (int64, bool) {
 	if len(s) == 0 || len(s) > 18 {
 		return 0, false
@@ -82,17 +88,16 @@ type position struct {
 	read int64
 }
 
-func parsePosition(s string) (position, error) {
-	last, read, _ := strings.Cut(s, " ")
-	i, err := parseID(last)
-	if err != nil {
-		return position{}, fmt.Errorf("position %q: %w", s, err)
+// UnmarshalText reads a position as it is stored.
+func (p *position) UnmarshalText(text []byte) (err error) {
+	last, read, _ := strings.Cut(string(text), " ")
+	if p.last, err = parseID(last); err != nil {
+		return fmt.Errorf("position %q: %w", text, err)
 	}
-	n, err := strconv.ParseInt(read, 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("position %q is damaged", s)
+	if p.read, err = strconv.ParseInt(read, 10, 64); err != nil {
+		return fmt.Errorf("position %q is damaged", text)
 	}
-	return position{i, n}, nil
+	return nil
 }
 
 // offset is the position in one number: the least offset that is not behind it.

@@ -61,14 +61,15 @@ func TestATimeIsTheFirstIdThatIsNotEarlier(t *testing.T) {
 func TestPositionsAreWrittenAsTheyAreRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := position{id(rapid.Int64Range(0, maxMilli*perMilli).Draw(t, "last")), rapid.Int64Range(-1, 1<<40).Draw(t, "read")}
-		got, err := parsePosition(want.String())
-		if err != nil || got != want {
+		var got position
+		if err := got.UnmarshalText([]byte(want.String())); err != nil || got != want {
 			t.Fatalf("%v is read as %v, %v", want, got, err)
 		}
 	})
 	for _, bad := range []string{"", "1-1", "1-1 x", "x 1"} {
-		if got, err := parsePosition(bad); err == nil {
-			t.Errorf("parsePosition(%q) = %v, want an error", bad, got)
+		var got position
+		if err := got.UnmarshalText([]byte(bad)); err == nil {
+			t.Errorf("position %q is read as %v, want an error", bad, got)
 		}
 	}
 }

@@ -70,9 +70,9 @@ func newMember(d *driver, group string, topics []*topic) *member {
 
 // start begins the life of a member that has joined.
 func (m *member) start(joined membership) {
-	m.lease, m.polled = joined.lease, joined.lease
-	m.event = cmp.Or(joined.event, "0-0") // it is lost if the call was made twice
-	m.assignment.Epoch = epoch(joined.lease)
+	m.lease, m.polled = joined.Lease, joined.Lease
+	m.event = cmp.Or(joined.Event, "0-0") // it is lost if the call was made twice
+	m.assignment.Epoch = epoch(joined.Lease)
 	m.stale.Store(true)
 	ctx, stop := context.WithCancel(m.d.life)
 	m.stop = stop
@@ -94,7 +94,7 @@ func (m *member) beat(ctx context.Context) {
 		lease := m.lease
 		m.mu.Unlock()
 		a, err := m.d.ask(ctx, question{action: "beat", group: m.group, member: m.name, lease: lease, topics: m.topics})
-		if err == nil && (a.lease != lease || a.due >= 0) {
+		if err == nil && (a.Lease != lease || a.Due >= 0) {
 			m.rouse()
 		}
 	}
@@ -109,14 +109,17 @@ func (m *member) rouse() {
 	}
 }
 
-// Close implements [broker.Member]. If the server is out of reach the partitions
-// move after the hand-over time.
+// Close implements [broker.Member]. After the hand-over time the partitions move
+// without it.
 func (m *member) Close(ctx context.Context) error {
 	m.stop()
 	<-m.ended
-	ctx, cancel := context.WithTimeout(ctx, m.d.options.HandoverTimeout)
+	soon, cancel := context.WithTimeout(ctx, m.d.options.HandoverTimeout)
 	defer cancel()
-	_, err := m.d.ask(ctx, question{action: "leave", group: m.group, member: m.name, topics: m.topics})
+	_, err := m.d.ask(soon, question{action: "leave", group: m.group, member: m.name, topics: m.topics})
+	if err != nil && soon.Err() != nil {
+		return ctx.Err()
+	}
 	return err
 }
 

@@ -38,7 +38,7 @@ func (c *cursor) open() broker.Move {
 	c.pass()
 	c.ends = append(c.ends, c.next)
 	return broker.Move{
-		TopicPartition: broker.TopicPartition{Topic: c.topic.name, Partition: c.partition},
+		TopicPartition: broker.TopicPartition{Topic: c.topic.Name, Partition: c.partition},
 		From:           from.offset(), To: c.next.offset(),
 	}
 }
@@ -163,7 +163,7 @@ func (c *collection) wait(ctx context.Context) (done bool, err error) {
 
 func (m *member) pause(list []broker.TopicPartition) {
 	for _, c := range m.feed.cursors {
-		c.paused = len(list) > 0 && slices.Contains(list, broker.TopicPartition{Topic: c.topic.name, Partition: c.partition})
+		c.paused = len(list) > 0 && slices.Contains(list, broker.TopicPartition{Topic: c.topic.Name, Partition: c.partition})
 	}
 }
 

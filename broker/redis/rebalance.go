@@ -39,10 +39,10 @@ func (m *member) sync(ctx context.Context, lease string) error {
 	if err != nil {
 		return err
 	}
-	m.heed(a.event)
+	m.heed(a.Event)
 	m.due = time.Time{}
-	if a.due >= 0 {
-		m.due = time.Now().Add(a.due)
+	if a.Due >= 0 {
+		m.due = time.Now().Add(time.Duration(a.Due) * time.Millisecond)
 	}
 	return m.assign(a, lease == "")
 }
@@ -66,38 +66,35 @@ func (m *member) busy() []int32 {
 func (m *member) assign(a membership, believe bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	owned := make(map[broker.TopicPartition]*cursor, len(a.owned)*len(m.topics))
+	owned := make(map[broker.TopicPartition]*cursor, len(a.Owned)*len(m.topics))
 	var list cursors
-	var is broker.Assignment
-	for i, o := range a.owned {
-		for j, t := range m.topics {
-			at := broker.TopicPartition{Topic: t.name, Partition: o.partition}
+	is := broker.Assignment{Epoch: epoch(a.Lease)}
+	for _, o := range a.Owned {
+		for i, t := range m.topics {
+			at := broker.TopicPartition{Topic: t.Name, Partition: o.Partition}
 			c := m.owned[at]
-			kept := c != nil && c.since == o.since
-			if !kept || believe {
-				n := i*len(m.topics) + j
-				if n >= len(a.positions) {
-					return fmt.Errorf("the script group.lua answered with %d positions", len(a.positions))
-				}
-				if !kept {
-					c = newCursor(t, o.partition, a.positions[n])
-					c.since = o.since
-				} else if c.position != a.positions[n] || c.next.last < c.position.last {
-					c.seek(a.positions[n])
-				}
+			kept := c != nil && c.since == o.Since
+			switch {
+			case kept && !believe:
+			case len(o.Positions) != len(m.topics):
+				return fmt.Errorf("the script group.lua answered with %d positions for %d topics", len(o.Positions), len(m.topics))
+			case !kept:
+				c = newCursor(t, o.Partition, o.Positions[i])
+				c.since = o.Since
+			case c.position != o.Positions[i] || c.next.last < c.position.last:
+				c.seek(o.Positions[i])
 			}
-			c.leaving = o.wanted
+			c.leaving = o.Wanted
 			owned[at] = c
 			list = append(list, c)
 		}
-		is.Partitions = append(is.Partitions, o.partition)
-		is.Since = append(is.Since, epoch(o.since))
+		is.Partitions = append(is.Partitions, o.Partition)
+		is.Since = append(is.Since, epoch(o.Since))
 	}
 	for at, c := range m.owned {
 		c.gone = owned[at] != c
 	}
-	is.Epoch = epoch(a.lease)
-	m.lease, m.owned, m.feed.cursors, m.assignment = a.lease, owned, list, is
+	m.lease, m.owned, m.feed.cursors, m.assignment = a.Lease, owned, list, is
 	return nil
 }
 
@@ -143,7 +140,7 @@ func (m *member) findLoss(ctx context.Context) error {
 		return err
 	}
 	for i, c := range m.feed.cursors {
-		end := position{ends[i].last, ends[i].added}
+		end := position{ends[i].Last, ends[i].Added}
 		if c.next.last <= end.last {
 			continue
 		}

@@ -26,7 +26,7 @@ func streamAnswer(key string, entries ...[]string) string {
 }
 
 func testRequest() *request {
-	t := &topic{name: "tickets", streams: []string{"s0", "s1"}}
+	t := &topic{Topic: broker.Topic{Name: "tickets"}, streams: []string{"s0", "s1"}}
 	return &request{
 		count: 2, events: "events", after: []id{0, 0},
 		cursors: []*cursor{newCursor(t, 0, position{}), newCursor(t, 1, position{})},

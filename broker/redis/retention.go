@@ -6,6 +6,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 // retain deletes what is beyond the topics' retention, from time to time, as
@@ -39,7 +41,7 @@ func (d *driver) trimAll(ctx context.Context) error {
 	}
 	for _, t := range d.data.Load().topics {
 		for _, s := range t.streams {
-			if err := d.trim(ctx, s, t.description, now); err != nil {
+			if err := d.trim(ctx, s, t.Topic, now); err != nil {
 				return err
 			}
 		}
@@ -49,7 +51,7 @@ func (d *driver) trimAll(ctx context.Context) error {
 
 // trim trims a stream. Redis deletes whole nodes of about a hundred entries, so
 // a little more may be left.
-func (d *driver) trim(ctx context.Context, stream string, of description, now time.Time) error {
+func (d *driver) trim(ctx context.Context, stream string, of broker.Topic, now time.Time) error {
 	if of.Retention > 0 {
 		oldest := strconv.FormatInt(now.Add(-of.Retention).UnixMilli(), 10)
 		for {

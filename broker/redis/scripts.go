@@ -5,7 +5,9 @@ package redis
 import (
 	"context"
 	"embed"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -34,7 +36,7 @@ func script(names ...string) string {
 // scripts are what the server runs. Each ends at once when the server has lost
 // the data that the client knows.
 type scripts struct {
-	append, settle, group, topics, ends, count *redis.Script
+	append, settle, group, topics, look, count *redis.Script
 }
 
 func newScripts() scripts {
@@ -44,7 +46,7 @@ func newScripts() scripts {
 		settle: redis.NewScript(SettleScript()),
 		group:  load("lost", "group"),
 		topics: load("topics"),
-		ends:   load("lost", "ends"),
+		look:   load("lost", "look"),
 		count:  load("count"),
 	}
 }
@@ -74,6 +76,19 @@ func (d *driver) run(ctx context.Context, s *redis.Script, keys []string, args [
 			}
 		}
 	})
+}
+
+// decode reads a script's answer, which is JSON.
+func decode[T any](answer any, err error) (T, error) {
+	var v T
+	if err != nil {
+		return v, err
+	}
+	text, _ := answer.(string)
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return v, fmt.Errorf("the answer %.100q of a script: %w", text, err)
+	}
+	return v, nil
 }
 
 // isReply reports whether the server answered with an error of that code.

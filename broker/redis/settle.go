@@ -121,7 +121,7 @@ func (m *member) prepare(lease string, moves []move, records []routed) *pending 
 	e.args = append(e.args, m.group, m.name, strconv.FormatInt(m.number, 10), lease, len(moves))
 	for _, mv := range moves {
 		c := mv.cursor
-		e.args = append(e.args, e.stream(c.stream), ownerField(c.partition), c.since, positionField(c.topic.name, c.partition),
+		e.args = append(e.args, e.stream(c.stream), ownerField(c.partition), c.since, positionField(c.topic.Name, c.partition),
 			mv.from.String(), mv.to.String(), mv.to.last.String(), mv.to.read)
 	}
 	e.add(records)

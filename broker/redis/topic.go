@@ -7,24 +7,15 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// topic is what this client knows of a topic. It is not changed.
+// topic is what this client knows of a topic. It is not changed. The [broker.Topic]
+// is stored as JSON.
 type topic struct {
-	name        string
-	description description
-	streams     []string // keys, by partition
-}
-
-// description is a topic as it is stored.
-type description struct {
-	Partitions     int           `json:"partitions"`
-	Retention      time.Duration `json:"retention,omitempty"` // nanoseconds
-	RetentionBytes int64         `json:"retention_bytes,omitempty"`
+	broker.Topic
+	streams []string // keys, by partition
 }
 
 // data is what this client knows of the server's data. It is not changed but
@@ -47,12 +38,12 @@ func (d *driver) read(ctx context.Context) (*data, error) {
 	}
 	found := &data{generation: generation, topics: make(map[string]*topic, len(stored))}
 	for name, text := range stored {
-		t := &topic{name: name}
-		err := json.Unmarshal([]byte(text), &t.description)
-		if err != nil || t.description.Partitions < 1 || t.description.Partitions > broker.MaxPartitions {
+		t := &topic{}
+		err := json.Unmarshal([]byte(text), &t.Topic)
+		if err != nil || t.Partitions < 1 || t.Partitions > broker.MaxPartitions {
 			return nil, fmt.Errorf("topic %s has a damaged description: %q", name, text)
 		}
-		for p := range int32(t.description.Partitions) {
+		for p := range int32(t.Partitions) {
 			t.streams = append(t.streams, d.keys.stream(name, p))
 		}
 		found.topics[name] = t
@@ -90,9 +81,9 @@ func (d *driver) renew(ctx context.Context, known *data) error {
 		d.options.Logger.Error("Redis has lost its data: topics are empty and groups begin at their start. "+
 			"Was the server restarted without appendonly, or flushed?",
 			"server", d.server, "generation", known.generation, "topics", len(known.topics))
-		again := make(map[string]description, len(known.topics))
-		for name, t := range known.topics {
-			again[name] = t.description
+		var again []broker.Topic
+		for _, t := range known.topics {
+			again = append(again, t.Topic)
 		}
 		if err := d.store(ctx, again); err != nil {
 			return err
@@ -106,14 +97,14 @@ func (d *driver) renew(ctx context.Context, known *data) error {
 }
 
 // store makes the topics, all or none, and a generation if there is none.
-func (d *driver) store(ctx context.Context, topics map[string]description) error {
+func (d *driver) store(ctx context.Context, topics []broker.Topic) error {
 	args := []any{rand.Text()}
-	for name, of := range topics {
-		text, err := json.Marshal(of)
+	for _, t := range topics {
+		text, err := json.Marshal(t)
 		if err != nil {
 			return err
 		}
-		args = append(args, name, text)
+		args = append(args, t.Name, text)
 	}
 	_, err := d.eval(ctx, d.scripts.topics, []string{d.keys.generation(), d.keys.topics()}, args...)
 	return err
@@ -121,14 +112,9 @@ func (d *driver) store(ctx context.Context, topics map[string]description) error
 
 // CreateTopics implements [broker.Driver].
 func (d *driver) CreateTopics(ctx context.Context, topics []broker.Topic) error {
-	wanted := make(map[string]description, len(topics))
-	for _, t := range topics {
-		wanted[t.Name] = description{t.Partitions, t.Retention, t.RetentionBytes}
-	}
-	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.store(ctx, wanted) })
+	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.store(ctx, topics) })
 	if isReply(err, "CONFLICT") {
-		name, n, _ := strings.Cut(detail(err), " ")
-		return fmt.Errorf("%s with %d partitions: it has %s: %w", name, wanted[name].Partitions, n, broker.ErrTopicConflict)
+		return fmt.Errorf("%s: %w", detail(err), broker.ErrTopicConflict)
 	}
 	if err != nil {
 		return err
@@ -180,12 +166,9 @@ func (d *driver) Topics(ctx context.Context) ([]broker.TopicInfo, error) {
 	for _, t := range d.data.Load().topics {
 		ends, err := d.ends(ctx, t.streams)
 		if err != nil {
-			return nil, fmt.Errorf("topic %s: %w", t.name, err)
+			return nil, fmt.Errorf("topic %s: %w", t.Name, err)
 		}
-		info := broker.TopicInfo{Topic: broker.Topic{
-			Name: t.name, Partitions: t.description.Partitions,
-			Retention: t.description.Retention, RetentionBytes: t.description.RetentionBytes,
-		}}
+		info := broker.TopicInfo{Topic: t.Topic}
 		for _, e := range ends {
 			info.Ends = append(info.Ends, e.info())
 		}

@@ -254,7 +254,7 @@ if action == 'seek' then
     end
   end)
   call('SADD', KEYS[4], group)
-  return { '', '', '-1', '' }
+  return '{}'
 end
 
 local left = string.match(hash['g:' .. me] or '', 'left')
@@ -295,40 +295,37 @@ if action == 'poll' then
   exchange()
 end
 
-local event = ''
+local event = nil
 if changed then
   event = call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'member', me, 'action', action)
 end
 
--- What the member owns: partition, since when, and whether another one waits for
--- it. When the next partition is overdue, in milliseconds from now.
-local due = -1
-local mine, owned = {}, {}
+-- Answers with what the member owns, in JSON: since when, whether another one
+-- waits for it, and where the group is in each topic if the lease is not the known
+-- one. due is when the next partition is overdue, in milliseconds from now.
+local answer = { lease = hash['e:' .. me], event = event, due = -1 }
 for p = 0, partitions() do
   local at = hash['d:' .. p]
   if at then
     local left = math.max(0, tonumber(at) - now)
-    if due < 0 or left < due then
-      due = left
+    if answer.due < 0 or left < answer.due then
+      answer.due = left
     end
   end
   if owner(p) == me then
-    mine[#mine + 1] = p
-    local since = string.match(hash['o:' .. p], '%S+$')
-    owned[#owned + 1] = p .. ' ' .. since .. ' ' .. (hash['t:' .. p] == me and 0 or 1)
-  end
-end
-local answer = { hash['e:' .. me] or '', event, tostring(due), table.concat(owned, ' ') }
-if answer[1] ~= ARGV[6] then
-  -- The member finds the positions of what it owns: by partition, then topic.
-  for _, p in ipairs(mine) do
-    for topic in string.gmatch(ARGV[7], '[^,]+') do
-      local field = 'p:' .. topic .. ':' .. p
-      if not hash[field] then
-        set(field, '0-0 0') -- the server has lost it: begin with what there is
+    local owned = { partition = p, since = string.match(hash['o:' .. p], '%S+$'), wanted = hash['t:' .. p] ~= me }
+    if answer.lease ~= ARGV[6] then
+      owned.positions = {}
+      for topic in string.gmatch(ARGV[7], '[^,]+') do
+        local field = 'p:' .. topic .. ':' .. p
+        if not hash[field] then
+          set(field, '0-0 0') -- the server has lost it: begin with what there is
+        end
+        owned.positions[#owned.positions + 1] = hash[field]
       end
-      answer[#answer + 1] = hash[field]
     end
+    answer.owned = answer.owned or {} -- an empty table would be an object
+    answer.owned[#answer.owned + 1] = owned
   end
 end
-return answer
+return cjson.encode(answer)

@@ -3,9 +3,9 @@
 for i = 2, #ARGV, 2 do
   local old = redis.call('HGET', KEYS[2], ARGV[i])
   if old then
-    local n = cjson.decode(old).partitions
-    if n ~= cjson.decode(ARGV[i + 1]).partitions then
-      return redis.error_reply('CONFLICT ' .. ARGV[i] .. ' ' .. n)
+    local has, wanted = cjson.decode(old).Partitions, cjson.decode(ARGV[i + 1]).Partitions
+    if has ~= wanted then
+      return redis.error_reply('CONFLICT ' .. ARGV[i] .. ' with ' .. wanted .. ' partitions: it has ' .. has)
     end
   end
 end
