@@ -77,7 +77,7 @@ func (c *consumer) Poll(ctx context.Context, w broker.Want) (broker.Polled, erro
 	if err != nil {
 		c.m.mu.Lock()
 		defer c.m.mu.Unlock()
-		c.polled()
+		c.endPoll()
 		return broker.Polled{}, c.d.known(err)
 	}
 	return polled, nil
@@ -144,13 +144,13 @@ func (c *consumer) take(w broker.Want) (broker.Polled, bool) {
 	if len(polled.Records) == 0 {
 		return broker.Polled{}, false
 	}
-	c.polled()
+	c.endPoll()
 	return polled, true
 }
 
-// polled ends a Poll: what it has adopted is the assignment, if that is still what
+// endPoll ends a Poll: what it has adopted is the assignment, if that is still what
 // the member owns. The caller holds m.mu.
-func (c *consumer) polled() {
+func (c *consumer) endPoll() {
 	c.m.polling = false
 	if c.stale() {
 		return

@@ -15,14 +15,15 @@
 //	options.go    the URL, secrets, clients
 //	topics.go     topics and their settings
 //	metadata.go   which topics there are and who leads their partitions
-//	publish.go    Publish, and where a record goes
+//	append.go     Append
 //	offsets.go    ends, positions as offsets
-//	fetch.go      reading a range without a consumer
+//	fetch.go      reading a range without a group
 //	read.go       Read
 //	groups.go     Groups, Lag, Seek, Join
 //	member.go     membership of a group: joining, heartbeats, rebalances
+//	shares.go     what a member owns, gains and lets go
 //	balance.go    which member gets which partition
-//	queue.go      records that were fetched and not yet polled
+//	queue.go      records that were fetched and are not settled
 //	consumer.go   Poll, Rewind, Close
 //	settle.go     Settle
 //	transactions.go which settle is carried out by whom, and again
@@ -33,9 +34,16 @@
 //
 //   - The membership is Kafka's classic group protocol, spoken by this package
 //     itself, cooperatively: members keep what they keep through a rebalance,
-//     open batch or not, and only a partition that moves waits for its owner's
-//     batch. Kafka does not know that two topics belong together; the members'
+//     open batches or not, and only a partition that moves waits for its owner's
+//     batches. Kafka does not know that two topics belong together; the members'
 //     leader does, see balance.go.
+//   - Three goroutines work on a consumer: the membership's, the caller's of Poll,
+//     and the one that carries out a settle, which outlives its caller. They share
+//     [member]'s mutex and nothing else; see there for what it guards, and for the
+//     states of a share, and [settling] for those of a settle.
+//   - A settle is about shares, not about the member: it goes on in a new
+//     generation, and when another share was lost. The coordinator checks the
+//     member only, so a share is not let go while a settle of it is under way.
 //   - Transaction markers take offsets. Positions and lags skip them: a group
 //     that has settled the last record has a lag of 0.
 //   - A transaction is decided before its marker is in every partition. Reading

@@ -225,6 +225,44 @@ func TestASettleThatWasGivenUpIsFoundOut(t *testing.T) {
 	d.wantAnswers("0", "1", "after 1", "2", "3", "after 3")
 }
 
+// The caller of the first of several batches gives up while the network stands
+// still. When it is back, the second one finds out first what became of the first.
+func TestASettleThatWasGivenUpComesBeforeThoseBehindIt(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, node(t).URL(), 1)
+	b, p := cutOff(t)
+	c := d.join(b)
+	d.publish("0", "1", "2")
+	var batches []*broker.Batch
+	for range 3 {
+		batch, err := c.Poll(t.Context(), broker.Want{Records: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batches = append(batches, batch)
+	}
+	p.Set(proxy.Faults{Stall: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := batches[0].Settle(ctx, d.answers(batches[0].Records)...); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("settle through a dead network: %v", err)
+	}
+	var others sync.WaitGroup
+	for _, batch := range batches[1:] {
+		others.Go(func() {
+			if err := batch.Settle(t.Context(), d.answers(batch.Records)...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	p.Set(proxy.Faults{})
+	if err := batches[0].Settle(t.Context(), d.answers(batches[0].Records)...); err != nil {
+		t.Error(err)
+	}
+	others.Wait()
+	d.wantAnswers("0", "1", "2")
+}
+
 // A member is cut off past its session; its heir answers the batch and leaves.
 func TestAMemberThatWasCutOffIsFenced(t *testing.T) {
 	t.Parallel()
@@ -348,9 +386,9 @@ func underLoad(t *testing.T, c *servers.Cluster, fault func(settled <-chan time.
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	settled := make(chan time.Time, 1<<16)
-	for range 2 {
+	for _, batches := range []int{1, 8} {
 		consumer := d.join(open(t, c.URL(), conformanceOptions))
-		running.Go(func() { d.work(ctx, consumer, settled) })
+		running.Go(func() { d.work(ctx, consumer, batches, settled) })
 	}
 	running.Go(func() { d.feed(ctx, &ledger) })
 	<-settled
@@ -402,28 +440,41 @@ func (d *desk) lag() int64 {
 	return total
 }
 
-// work answers until ctx ends. Nothing but that and being fenced is an error.
-func (d *desk) work(ctx context.Context, c *broker.Consumer, settled chan<- time.Time) {
-	for {
+// work answers until ctx ends, with so many batches open at a time. Nothing but that
+// and being fenced is an error.
+func (d *desk) work(ctx context.Context, c *broker.Consumer, open int, settled chan<- time.Time) {
+	room := make(chan struct{}, open)
+	for ctx.Err() == nil {
+		room <- struct{}{}
 		batch, err := c.Poll(ctx, broker.Want{Records: 10})
-		if err == nil {
-			err = batch.Settle(ctx, d.answers(batch.Records)...)
+		if err != nil {
+			<-room
+			d.worked(ctx, err, settled)
+			continue
 		}
-		switch {
-		case ctx.Err() != nil:
-			closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			c.Close(closing)
-			return
-		case errors.Is(err, broker.ErrFenced):
-		case err != nil:
-			d.t.Errorf("worker: %v", err)
-			return
-		default:
-			select {
-			case settled <- time.Now():
-			case <-ctx.Done():
-			}
+		go func() {
+			defer func() { <-room }()
+			d.worked(ctx, batch.Settle(ctx, d.answers(batch.Records)...), settled)
+		}()
+	}
+	for range open {
+		room <- struct{}{}
+	}
+	closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c.Close(closing)
+}
+
+// worked notes what became of a worker's call.
+func (d *desk) worked(ctx context.Context, err error, settled chan<- time.Time) {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, broker.ErrFenced):
+	case err != nil:
+		d.t.Errorf("worker: %v", err)
+	default:
+		select {
+		case settled <- time.Now():
+		case <-ctx.Done():
 		}
 	}
 }

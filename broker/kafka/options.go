@@ -33,13 +33,15 @@ type Options struct {
 	// [broker.DefaultMaxRecordBytes]. Topics made by CreateTopics take it.
 	MaxRecordBytes int
 
-	// HandoverTimeout is how long a member may keep an open batch while another
-	// member waits for its partitions; 0 means 30 seconds.
+	// HandoverTimeout is how long a member may keep a partition that another one
+	// waits for because batches of it are open, or because it does not poll; 0
+	// means 30 seconds.
 	HandoverTimeout time.Duration
 
 	// SessionTimeout is how long a member that Kafka does not hear of keeps its
-	// partitions; 0 means the URL's takeover, or else 10 seconds. Servers admit 6 seconds to 30 minutes
-	// unless they are set up otherwise (group.min.session.timeout.ms).
+	// partitions; 0 means the URL's takeover, or else 10 seconds. Servers admit 6
+	// seconds to 30 minutes unless they are set up otherwise
+	// (group.min.session.timeout.ms).
 	SessionTimeout time.Duration
 
 	// HeartbeatInterval is how often a member is heard of, and so how soon it
@@ -48,9 +50,8 @@ type Options struct {
 	HeartbeatInterval time.Duration
 
 	// TransactionTimeout is how long a settle may take; 0 means the URL's
-	// takeover, or else 10 seconds. What
-	// a killed member left undecided hides what comes after it that long from
-	// readers of the same partitions.
+	// takeover, or else 10 seconds. What a killed member left undecided hides what
+	// comes after it that long from readers of the same partitions.
 	TransactionTimeout time.Duration
 
 	dial func(ctx context.Context, network, addr string) (net.Conn, error) // tests cut a client off

@@ -134,13 +134,13 @@ func TestEncryptionPasswordsAndRights(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		_, err := Open(ctx, s.url("desk:swordfish@", "scram-sha-256"), conformanceOptions)
-		if err == nil || strings.Contains(err.Error(), "swordfish") || ctx.Err() != nil {
+		if !errors.Is(err, broker.ErrRefused) || strings.Contains(err.Error(), "swordfish") {
 			t.Errorf("open with a wrong password: %v", err)
 		}
 	})
 	t.Run("an unknown certificate is refused", func(t *testing.T) {
-		if _, err := Open(t.Context(), "kafkas://desk:hunter2@"+s.cluster.Addrs(), conformanceOptions); err == nil {
-			t.Error("connected to a server whose certificate nobody vouches for")
+		if _, err := Open(t.Context(), "kafkas://desk:hunter2@"+s.cluster.Addrs(), conformanceOptions); !errors.Is(err, broker.ErrRefused) {
+			t.Errorf("open at a server whose certificate nobody vouches for: %v, want an error that is %q", err, broker.ErrRefused)
 		}
 	})
 	t.Run("a client without TLS is told so", func(t *testing.T) {
@@ -210,9 +210,12 @@ func (s *secured) withoutRightsCallsFail(t *testing.T) {
 	for what, err := range map[string]error{
 		"create": d.create(ctx, 1),
 		"seek":   nobody.Seek(ctx, d.group, d.in, broker.Start()),
+		"join":   errOf(nobody.Join(ctx, d.group, broker.Start(), d.in)),
 	} {
-		if err == nil || ctx.Err() != nil {
-			t.Errorf("%s without rights: %v", what, err)
+		if !errors.Is(err, broker.ErrRefused) {
+			t.Errorf("%s without rights: %v, want an error that is %q", what, err, broker.ErrRefused)
 		}
 	}
 }
+
+func errOf[T any](_ T, err error) error { return err }

@@ -68,25 +68,60 @@ func (m *member) gain(ctx context.Context, gained []int32) error {
 	if err != nil {
 		return err
 	}
+	var shares []*share
+	for _, p := range gained {
+		s := &share{partition: p}
+		for _, t := range m.topics {
+			at := broker.TopicPartition{Topic: t, Partition: p}
+			s.cursors = append(s.cursors, &cursor{at: at, share: s, position: positions[at], fetched: positions[at]})
+		}
+		shares = append(shares, s)
+	}
+	m.readAhead(ctx, shares)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if len(gained) > 0 {
+	if len(shares) > 0 {
 		m.epoch++
 	}
-	for _, p := range gained {
-		s := &share{partition: p, since: m.epoch}
-		for _, t := range m.topics {
-			at := broker.TopicPartition{Topic: t, Partition: p}
-			s.cursors = append(s.cursors, &cursor{at: at, share: s, position: positions[at], fetched: positions[at]})
-		}
-		m.shares[p] = s
+	for _, s := range shares {
+		s.since = m.epoch
+		m.shares[s.partition] = s
 	}
 	m.joined = true
 	m.notify()
 	return nil
+}
+
+// readAhead fetches the first records of new shares, so that the first Poll knows
+// the backlog of them all: fetches for them come back one by one, and those for
+// partitions where nothing waits not at all. When that takes long it goes without.
+func (m *member) readAhead(ctx context.Context, shares []*share) {
+	if len(shares) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, decision)
+	defer cancel()
+	ends, err := listOnce(ctx, m.d.admin.ListCommittedOffsets, m.topics)
+	if err != nil {
+		return
+	}
+	var cursors []*cursor
+	var spans []*span
+	for _, s := range shares {
+		for _, cur := range s.cursors {
+			if list := ends[cur.at.Topic]; int(s.partition) < len(list) {
+				cursors = append(cursors, cur)
+				spans = append(spans, &span{topic: cur.at.Topic, partition: s.partition, next: cur.fetched, end: list[s.partition]})
+			}
+		}
+	}
+	_ = m.d.lookAhead(ctx, spans) // what came until it failed is right
+	for i, s := range spans {
+		cursors[i].push(s.records, s.next, s.end)
+	}
 }
 
 // positions are the group's in the partitions of all topics. Where it has none

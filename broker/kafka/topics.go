@@ -50,7 +50,7 @@ func (d *driver) settings(t broker.Topic) map[string]string {
 func (d *driver) Partitions(ctx context.Context, name string) (int, error) {
 	t, err := d.topics.get(ctx, name)
 	if err != nil {
-		return 0, err
+		return 0, d.known(err)
 	}
 	return len(t.leaders), nil
 }
