@@ -113,8 +113,8 @@ func (c *Config) check(b *broker.Broker) error {
 	if b == nil {
 		return errors.New("it has no broker")
 	}
-	if c.Model == nil {
-		return errors.New("it has no model: set Config.Model")
+	if err := model.Check(c.Model); err != nil {
+		return fmt.Errorf("Config.Model: %w", err)
 	}
 	for _, field := range []struct{ name, value string }{
 		{"Name", c.Name}, {"Group", c.Group}, {"To", c.To}, {"Dead", c.Dead}, {"From", strings.Join(c.From, "")},
