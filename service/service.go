@@ -123,6 +123,9 @@ func (c *Config) check(b *broker.Broker) error {
 			return fmt.Errorf("Config.%s is empty", field.name)
 		}
 	}
+	if slices.Contains(c.From, "") {
+		return errors.New("Config.From has a topic without a name")
+	}
 	if c.To == c.Dead || slices.Contains(c.From, c.To) || slices.Contains(c.From, c.Dead) {
 		return fmt.Errorf("it reads %s, writes %s and its dead letters go to %s: these must be different topics", strings.Join(c.From, ", "), c.To, c.Dead)
 	}
