@@ -3,6 +3,8 @@
 package millrace
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -16,8 +18,39 @@ import (
 // requests that follow a topic end, so that a server can be shut down.
 //
 // It answers this machine only and asks nobody who they are; serve it with
-// [gateway.Listen] and [gateway.Serve].
+// [App.Serve], or with [gateway.Listen] and [gateway.Serve] beside Run.
 func (a *App) Handler() http.Handler { return a.gateway }
+
+// Serve is [App.Run] with the Handler at a port of this machine, such as
+// "127.0.0.1:8088"; port 0 takes a free one, and the log tells which. The handler
+// answers until the pipeline has drained, so that the last answers can be read. It
+// returns nil after a clean drain, an error when the port cannot be had, before
+// anything runs, and otherwise what Run returns.
+func (a *App) Serve(ctx context.Context, address string) error {
+	ln, err := gateway.Listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	base := "http://" + ln.Addr().String()
+	if a.c.Announce != nil {
+		if err := a.c.Announce(a.c.Broker, base); err != nil {
+			return errors.Join(err, ln.Close())
+		}
+	}
+	a.c.Logger.Info("running", "pipeline", a.c.Pipeline.Name, "http", base)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	served := make(chan error, 1)
+	go func() {
+		served <- gateway.Serve(serving, ln, a.Handler(), a.c.Grace, a.c.Logger)
+		stop() // nobody could reach what runs on
+	}()
+	err = a.Run(running)
+	end()
+	return errors.Join(err, <-served)
+}
 
 func (a *App) newGateway() (*gateway.Gateway, error) {
 	return gateway.New(a.c.Broker, gateway.Options{

@@ -3,6 +3,7 @@
 package millrace
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -103,5 +104,55 @@ func TestWhatIsWatchedIsPartOfTheHealth(t *testing.T) {
 	}
 	if status, body := get(t, s.URL+"/readyz"); status != 503 || !strings.Contains(body, "the services are starting") {
 		t.Errorf("nothing runs: %d %s", status, body)
+	}
+}
+
+func TestServeRunsAndAnswersUntilItsContextEnds(t *testing.T) {
+	b := open(t, vfs.NewMem())
+	url := make(chan string, 1)
+	a, err := New(t.Context(), b, load(t, graph), Options{Announce: func(on *broker.Broker, at string) error {
+		if on != b {
+			t.Error("another broker is announced")
+		}
+		url <- at
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- a.Serve(ctx, "127.0.0.1:0") }()
+	client := &gateway.Client{Base: <-url}
+	if _, err := client.Publish(t.Context(), "tickets", strings.NewReader("{}\n"), gateway.PublishOptions{}); err != nil {
+		t.Error(err)
+	}
+	n := 0
+	for _, err := range client.Read(t.Context(), "desk", gateway.Query{Follow: true, Partition: broker.AllPartitions}) {
+		if err != nil {
+			t.Error(err)
+		}
+		n++
+		stop() // which ends the reader
+	}
+	if err := <-ended; err != nil || n != 1 {
+		t.Errorf("it gave %d answers and ended with %v", n, err)
+	}
+}
+
+func TestServeRunsNothingWithoutItsAddress(t *testing.T) {
+	refuse := errors.New("nobody may know")
+	for address, want := range map[string]error{"0.0.0.0:8088": gateway.ErrAddress, "127.0.0.1:0": refuse} {
+		a, err := New(t.Context(), open(t, vfs.NewMem()), load(t, graph), Options{Announce: func(*broker.Broker, string) error { return refuse }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Serve(t.Context(), address); !errors.Is(err, want) {
+			t.Errorf("at %s it ended with %v, want %v", address, err, want)
+		}
+		if a.Ready() == nil {
+			t.Errorf("at %s it has run", address)
+		}
 	}
 }

@@ -41,6 +41,11 @@ type Options struct {
 	// Models are those that the program brings: {go: NAME} in the pipeline.
 	Models Models
 
+	// Announce, if set, is called by Serve with the URL that it serves, before
+	// anything runs. With brokers.SetAddress the commands of other processes, such
+	// as dead retry, find this one by its embedded broker's directory.
+	Announce func(b *broker.Broker, url string) error
+
 	Only       []string      // services and gathers to run here; empty runs all
 	NoDeadline bool          // gathers wait for every part
 	Grace      time.Duration // for running batches at the end; 0 means 10 s

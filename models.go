@@ -22,7 +22,8 @@ type Models map[string]model.Model
 // [pipeline.WithKinds].
 func (m Models) Kinds() []model.Kind { return kinds.All(m) }
 
-// Make makes the model of a service, of any kind. A nil logger discards.
+// Make makes the model of a service, of any kind. A nil logger is
+// slog.Default().
 func (m Models) Make(ctx context.Context, p *pipeline.Pipeline, service string, log *slog.Logger) (model.Model, error) {
 	named := p.Services[service].Model
 	all := m.Kinds()

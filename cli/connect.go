@@ -107,21 +107,21 @@ func (t *target) directory(p *pipeline.Pipeline) (string, error) {
 	case t.dataDir != "":
 		return t.dataDir, nil
 	case p != nil:
-		return dataDirOf(p), nil
+		return p.DataDir(), nil
 	}
-	entries, err := os.ReadDir(dataParent)
+	entries, err := os.ReadDir(pipeline.DataParent)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
 	var dirs []string
 	for _, e := range entries {
 		if e.IsDir() {
-			dirs = append(dirs, filepath.Join(dataParent, e.Name()))
+			dirs = append(dirs, filepath.Join(pipeline.DataParent, e.Name()))
 		}
 	}
 	switch len(dirs) {
 	case 0:
-		return "", usage("name a pipeline file with -p, a --data-dir, or a --server", "which topics? There is no data directory under %s", dataParent)
+		return "", usage("name a pipeline file with -p, a --data-dir, or a --server", "which topics? There is no data directory under %s", pipeline.DataParent)
 	case 1:
 		return dirs[0], nil
 	}
@@ -140,7 +140,7 @@ func owner(ctx context.Context, dir string) (string, error) {
 			return address, err
 		}
 		if time.Since(begun) > patience {
-			return "", hinted(fmt.Errorf("process %d has data directory %s and serves no HTTP", pid, dir), "wait until it ends; a process that runs on is reached unless it was started with --listen off")
+			return "", hinted(fmt.Errorf("process %d has data directory %s and serves no HTTP", pid, dir), "wait until it ends; a process that runs on is reached unless it was started with --listen off, or by its URL with --server")
 		}
 		select {
 		case <-tick.C:

@@ -79,7 +79,7 @@ func (c *console) endOf(name string) (end, error) {
 	if err != nil {
 		return end{}, err
 	}
-	return end{pipeline: p, url: p.BrokerURL(), dataDir: dataDirOf(p)}, nil
+	return end{pipeline: p, url: p.BrokerURL(), dataDir: p.DataDir()}, nil
 }
 
 // isNew reports whether there is no data directory yet.

@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -70,12 +69,6 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
-
-// dataDirOf is where a pipeline keeps its topics unless a flag says otherwise.
-func dataDirOf(p *pipeline.Pipeline) string { return filepath.Join(dataParent, p.Name) }
-
-// dataParent is the folder of data directories, in the working directory.
-const dataParent = "millrace-data"
 
 // completePipeline completes the first argument with YAML files.
 func completePipeline(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

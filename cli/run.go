@@ -66,7 +66,7 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 		return err
 	}
 	if o.dataDir == "" {
-		o.dataDir = dataDirOf(p)
+		o.dataDir = p.DataDir()
 	}
 	tracer, stopTracing, err := Tracing(ctx, p.Name)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type desk struct {
 	*testing.T
 	*broker.Broker
-	office *deadletter.Store
+	store *deadletter.Store
 }
 
 // newDesk publishes the records, each its own key, on which mood fails.
@@ -46,9 +46,18 @@ func newDesk(t *testing.T, values ...string) *desk {
 			t.Fatal(err)
 		}
 	}
-	d := &desk{t, b, &deadletter.Store{Broker: b}}
+	d := &desk{t, b, newStore(t, b)}
 	d.fail(values...)
 	return d
+}
+
+func newStore(t *testing.T, b *broker.Broker) *deadletter.Store {
+	t.Helper()
+	store, err := deadletter.New(b, deadletter.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // fail publishes records and has the service fail on them.
@@ -132,7 +141,7 @@ func (d *desk) answers() map[string]int {
 // states tells the state of each letter as "key: state", sorted.
 func (d *desk) states(s deadletter.Selection) string {
 	d.Helper()
-	list, err := d.office.List(d.Context(), s, deadletter.MaxList)
+	list, err := d.store.List(d.Context(), s, deadletter.MaxList)
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -157,7 +166,7 @@ func TestALetterIsTriedAgainOnceAndItsAnswerHasTheLineage(t *testing.T) {
 	d := newDesk(t, "a", "b", "c")
 	d.want("states", d.states(deadletter.Selection{}), "a open, b open, c open")
 	for n, want := range []string{"[{mood 3 3 0 0}]", "[]"} {
-		done, err := d.office.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
+		done, err := d.store.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,12 +184,12 @@ func TestALetterIsTriedAgainOnceAndItsAnswerHasTheLineage(t *testing.T) {
 
 func TestALetterWhoseModelStillFailsBecomesAnotherOne(t *testing.T) {
 	d := newDesk(t, "a")
-	done, err := d.office.Retry(t.Context(), deadletter.Selection{}, d.with(model.Fail(errors.New("still not"))))
+	done, err := d.store.Retry(t.Context(), deadletter.Selection{}, d.with(model.Fail(errors.New("still not"))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.want("done", done, "[{mood 1 0 1 0}]")
-	list, err := d.office.List(t.Context(), deadletter.Selection{}, 10)
+	list, err := d.store.List(t.Context(), deadletter.Selection{}, 10)
 	if err != nil || len(list.Letters) != 2 {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -193,7 +202,7 @@ func TestALetterWhoseModelStillFailsBecomesAnotherOne(t *testing.T) {
 		t.Errorf("the topic has %d records, want the marker of the first failure only", n)
 	}
 	// The new one is tried again like any other.
-	if _, err := d.office.Retry(t.Context(), deadletter.Selection{}, d.with(ok)); err != nil {
+	if _, err := d.store.Retry(t.Context(), deadletter.Selection{}, d.with(ok)); err != nil {
 		t.Fatal(err)
 	}
 	d.want("answers", d.answers(), map[string]int{"a": 1})
@@ -202,24 +211,24 @@ func TestALetterWhoseModelStillFailsBecomesAnotherOne(t *testing.T) {
 
 func TestOnlyTheLettersThatAreMeantAreDecidedOn(t *testing.T) {
 	d := newDesk(t, "a", "b", "c", "d", "e", "f")
-	list, err := d.office.List(t.Context(), deadletter.Selection{Key: "c"}, 10)
+	list, err := d.store.List(t.Context(), deadletter.Selection{Key: "c"}, 10)
 	if err != nil || len(list.Letters) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	id := list.Letters[0].ID
 	// Named twice, in two ways, it is one letter all the same.
 	other := strings.Replace(id, "dead/", "dead/0", 1)
-	done, err := d.office.Retry(t.Context(), deadletter.Selection{Letters: []string{id, other, id}}, d.with(ok))
+	done, err := d.store.Retry(t.Context(), deadletter.Selection{Letters: []string{id, other, id}}, d.with(ok))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.want("done", done, "[{mood 1 1 0 0}]")
-	if _, err := d.office.Drop(t.Context(), deadletter.Selection{Services: []string{"mood"}, Key: "e"}); err != nil {
+	if _, err := d.store.Drop(t.Context(), deadletter.Selection{Services: []string{"mood"}, Key: "e"}); err != nil {
 		t.Fatal(err)
 	}
 	before := len(d.read("mood.dead"))
 	d.want("states", d.states(deadletter.Selection{}), "a open, b open, c retried, d open, e dropped, f open")
-	if _, err := d.office.Drop(t.Context(), deadletter.Selection{}); err != nil {
+	if _, err := d.store.Drop(t.Context(), deadletter.Selection{}); err != nil {
 		t.Fatal(err)
 	}
 	d.want("states", d.states(deadletter.Selection{}), "a dropped, b dropped, c retried, d dropped, e dropped, f dropped")
@@ -228,7 +237,7 @@ func TestOnlyTheLettersThatAreMeantAreDecidedOn(t *testing.T) {
 
 	for _, s := range []deadletter.Selection{{Services: []string{"nobody"}}, {Letters: []string{"mood.dead/0/99"}}, {Letters: []string{"mood"}}, {Letters: []string{"in/0/0"}}} {
 		var unknown *deadletter.UnknownError
-		if _, err := d.office.Retry(t.Context(), s, d.with(ok)); !errors.As(err, &unknown) {
+		if _, err := d.store.Retry(t.Context(), s, d.with(ok)); !errors.As(err, &unknown) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
@@ -237,15 +246,30 @@ func TestOnlyTheLettersThatAreMeantAreDecidedOn(t *testing.T) {
 // Letters of other pipelines on the same broker are none of this one's business.
 func TestOtherServicesLettersAreLeftAlone(t *testing.T) {
 	d := newDesk(t, "a")
-	d.office.Services = []string{"other"}
-	d.want("states", d.states(deadletter.Selection{}), "")
-	done, err := d.office.Drop(t.Context(), deadletter.Selection{})
+	other, err := deadletter.New(d.Broker, deadletter.Options{Services: []string{"other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := other.Drop(t.Context(), deadletter.Selection{})
 	d.want("dropped", fmt.Sprint(done, err), "[] <nil>")
-	if _, err := d.office.Drop(t.Context(), deadletter.Selection{Services: []string{"mood"}}); err == nil {
+	if _, err := other.Drop(t.Context(), deadletter.Selection{Services: []string{"mood"}}); err == nil {
 		t.Error("another's letters were dropped")
 	}
-	d.office.Services = nil
 	d.want("states", d.states(deadletter.Selection{}), "a open")
+}
+
+func TestAStoreNeedsABroker(t *testing.T) {
+	b := newDesk(t).Broker
+	for want, make := range map[string]func() (*deadletter.Store, error){
+		"the broker is nil": func() (*deadletter.Store, error) { return deadletter.New(nil, deadletter.Options{}) },
+		"a service without a name": func() (*deadletter.Store, error) {
+			return deadletter.New(b, deadletter.Options{Services: []string{""}})
+		},
+	} {
+		if s, err := make(); s != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("made %v, %v, want %s", s, err, want)
+		}
+	}
 }
 
 // lossy loses some settles, and the replies of others.
@@ -284,9 +308,9 @@ func TestCommandsThatAreCutOffAndRepeatedAnswerEachLetterOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
-			office := &deadletter.Store{Broker: broker.New(lossy{d.Driver()}, d.Options())}
+			store := newStore(t, broker.New(lossy{d.Driver()}, d.Options()))
 			for {
-				_, err := office.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
+				_, err := store.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
 				if err == nil {
 					return
 				}
@@ -349,15 +373,15 @@ func stopping(d *desk, meanwhile func()) *broker.Broker {
 // done, and only the rest is left to it.
 func TestACommandThatStoodStillSeesWhatWasDecidedMeanwhile(t *testing.T) {
 	d := newDesk(t, "a", "b", "c")
-	office := &deadletter.Store{Broker: stopping(d, func() {
-		if _, err := d.office.Retry(t.Context(), deadletter.Selection{Key: "a"}, d.with(ok)); err != nil {
+	store := newStore(t, stopping(d, func() {
+		if _, err := d.store.Retry(t.Context(), deadletter.Selection{Key: "a"}, d.with(ok)); err != nil {
 			t.Error(err)
 		}
-		if _, err := d.office.Drop(t.Context(), deadletter.Selection{Key: "b"}); err != nil {
+		if _, err := d.store.Drop(t.Context(), deadletter.Selection{Key: "b"}); err != nil {
 			t.Error(err)
 		}
-	})}
-	done, err := office.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
+	}))
+	done, err := store.Retry(t.Context(), deadletter.Selection{}, d.with(ok))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +412,7 @@ func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 		}
 		return d.service(ok).Retry(ctx, letters, settle)
 	}
-	done, err := d.office.Retry(t.Context(), deadletter.Selection{}, retry)
+	done, err := d.store.Retry(t.Context(), deadletter.Selection{}, retry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,14 +425,14 @@ func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 func TestALongKeyIsCutInListings(t *testing.T) {
 	long := strings.Repeat("k", 100_000)
 	d := newDesk(t, long)
-	list, err := d.office.List(t.Context(), deadletter.Selection{Key: long}, 10)
+	list, err := d.store.List(t.Context(), deadletter.Selection{Key: long}, 10)
 	if err != nil || len(list.Letters) != 1 {
 		t.Fatalf("%d letters have the key (%v), want 1", len(list.Letters), err)
 	}
 	if n := len(list.Letters[0].Key); n > 2000 {
 		t.Errorf("its key is listed with %d bytes", n)
 	}
-	if _, letter, err := d.office.Find(t.Context(), list.Letters[0].ID); err != nil || string(letter.Record.Key) != long {
+	if _, letter, err := d.store.Find(t.Context(), list.Letters[0].ID); err != nil || string(letter.Record.Key) != long {
 		t.Errorf("the letter itself has a key of %d bytes (%v), want all of it", len(letter.Record.Key), err)
 	}
 }

@@ -13,6 +13,7 @@ package deadletter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -54,28 +55,46 @@ type Letter struct {
 // Retry predicts again on letters of a service, as [service.Service.Retry] does.
 type Retry func(ctx context.Context, service string, letters []service.Letter, settle func(results []broker.Record) error) (service.Observation, error)
 
-// Store looks after the dead letters on a broker. It may be used by several
-// goroutines at once.
-type Store struct {
-	Broker *broker.Broker
-
+// Options of a Store. The zero value is a good default.
+type Options struct {
 	// Services whose letters are meant; nil: of all that have a topic for them.
 	Services []string
 
-	Logger *slog.Logger // nil discards
+	Logger *slog.Logger // nil means slog.Default()
+}
+
+// Store looks after the dead letters on a broker. It may be used by several
+// goroutines at once.
+type Store struct {
+	b *broker.Broker
+	o Options
+}
+
+// New makes a store of the broker's dead letters. The broker stays the caller's.
+func New(b *broker.Broker, o Options) (*Store, error) {
+	if b == nil {
+		return nil, errors.New("deadletter: the broker is nil: open one first")
+	}
+	if slices.Contains(o.Services, "") {
+		return nil, errors.New("deadletter: Options.Services has a service without a name")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Store{b, o}, nil
 }
 
 // services names those that are meant and have a topic, sorted. Asked for none
 // it names all. An unknown one is an [UnknownError].
-func (o *Store) services(ctx context.Context, asked []string) ([]string, error) {
-	topics, err := o.Broker.Topics(ctx)
+func (st *Store) services(ctx context.Context, asked []string) ([]string, error) {
+	topics, err := st.b.Topics(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var known []string
 	for _, t := range topics {
 		service, is := lineage.DeadOf(t.Name)
-		if is && (o.Services == nil || slices.Contains(o.Services, service)) {
+		if is && (st.o.Services == nil || slices.Contains(st.o.Services, service)) {
 			known = append(known, service)
 		}
 	}

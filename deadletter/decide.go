@@ -27,24 +27,24 @@ type Done struct {
 // service would have: the answer, from which gathers make revisions, or another
 // letter. Letters that come while it runs are left for the next time. It returns
 // what was done before an error, too, and can be called again after any.
-func (o *Store) Retry(ctx context.Context, s Selection, retry Retry) ([]Done, error) {
-	return o.decide(ctx, s, Retried, retry)
+func (st *Store) Retry(ctx context.Context, s Selection, retry Retry) ([]Done, error) {
+	return st.decide(ctx, s, Retried, retry)
 }
 
 // Drop marks the open letters of a selection as dropped. They stay where they
 // are until the topic's retention deletes them.
-func (o *Store) Drop(ctx context.Context, s Selection) ([]Done, error) {
-	return o.decide(ctx, s, Dropped, nil)
+func (st *Store) Drop(ctx context.Context, s Selection) ([]Done, error) {
+	return st.decide(ctx, s, Dropped, nil)
 }
 
-func (o *Store) decide(ctx context.Context, s Selection, what State, retry Retry) ([]Done, error) {
-	services, err := o.selected(ctx, s)
+func (st *Store) decide(ctx context.Context, s Selection, what State, retry Retry) ([]Done, error) {
+	services, err := st.selected(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	all := []Done{}
 	for _, service := range services {
-		d := &decider{o: o, service: service, s: s, what: what, retry: retry, done: Done{Service: service}}
+		d := &decider{st: st, service: service, s: s, what: what, retry: retry, done: Done{Service: service}}
 		err := d.run(ctx)
 		if d.done.Letters+d.done.Lost > 0 {
 			all = append(all, d.done)
@@ -58,7 +58,7 @@ func (o *Store) decide(ctx context.Context, s Selection, what State, retry Retry
 
 // decider decides on the letters of one service.
 type decider struct {
-	o       *Store
+	st      *Store
 	service string
 	s       Selection
 	what    State
@@ -70,17 +70,17 @@ type decider struct {
 
 func (d *decider) run(ctx context.Context) (err error) {
 	topic := lineage.DecisionsTopic(d.service)
-	if d.ends, err = d.o.ends(ctx, lineage.DeadTopic(d.service)); err != nil {
+	if d.ends, err = d.st.ends(ctx, lineage.DeadTopic(d.service)); err != nil {
 		return err
 	}
 	if any, err := d.any(ctx); err != nil || !any {
 		return err
 	}
 	// Decisions are few, and must not be deleted before the letters are.
-	if err := d.o.Broker.CreateTopics(ctx, broker.Topic{Name: topic, Partitions: 1}); err != nil {
+	if err := d.st.b.CreateTopics(ctx, broker.Topic{Name: topic, Partitions: 1}); err != nil {
 		return err
 	}
-	c, err := d.o.Broker.Join(ctx, topic, broker.Start(), topic)
+	c, err := d.st.b.Join(ctx, topic, broker.Start(), topic)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (d *decider) round(ctx context.Context, c *broker.Consumer) error {
 	if err := own(ctx, c); err != nil {
 		return err
 	}
-	known, err := d.o.Decisions(ctx, d.service)
+	known, err := d.st.Decisions(ctx, d.service)
 	if err != nil {
 		return err
 	}
@@ -119,11 +119,11 @@ func (d *decider) round(ctx context.Context, c *broker.Consumer) error {
 // any reports whether a letter is open. Another command may decide on it before
 // this one can, but none that was decided on is ever open again.
 func (d *decider) any(ctx context.Context) (bool, error) {
-	decided, err := d.o.Decisions(ctx, d.service)
+	decided, err := d.st.Decisions(ctx, d.service)
 	if err != nil {
 		return false, err
 	}
-	for l, err := range d.o.lettersOf(ctx, d.service, d.s, decided, d.ends) {
+	for l, err := range d.st.lettersOf(ctx, d.service, d.s, decided, d.ends) {
 		if err != nil || l.State == Open {
 			return err == nil, err
 		}
@@ -174,7 +174,7 @@ func (d *decider) pass(ctx context.Context, c *broker.Consumer, known Decisions)
 	d.done.Lost = 0
 	var now chunk
 	row := false // no letter was left out since the last one taken
-	for l, err := range d.o.lettersOf(ctx, d.service, d.s, known, d.ends) {
+	for l, err := range d.st.lettersOf(ctx, d.service, d.s, known, d.ends) {
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (d *decider) pass(ctx context.Context, c *broker.Consumer, known Decisions)
 			continue
 		}
 		if d.what == Retried {
-			if err := d.o.complete(ctx, &l.inner); err != nil {
+			if err := d.st.complete(ctx, &l.inner); err != nil {
 				return err
 			}
 			if l.inner.Cut {
@@ -232,9 +232,7 @@ func (d *decider) settle(ctx context.Context, c *broker.Consumer, now *chunk) er
 		d.done.Failed += seen.Failed
 		d.done.Answered += len(now.letters) - seen.Failed
 	}
-	if d.o.Logger != nil {
-		d.o.Logger.Debug("dead letters "+string(d.what), "service", d.service, "letters", d.done.Letters)
-	}
+	d.st.o.Logger.Debug("dead letters "+string(d.what), "service", d.service, "letters", d.done.Letters)
 	*now = chunk{}
 	return nil
 }

@@ -81,9 +81,9 @@ func (d Decisions) sort() {
 }
 
 // Decisions reads what was decided on a service's letters so far.
-func (o *Store) Decisions(ctx context.Context, service string) (Decisions, error) {
+func (st *Store) Decisions(ctx context.Context, service string) (Decisions, error) {
 	d := Decisions{}
-	for r, err := range broker.Records(ctx, o.Broker, lineage.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(ctx, st.b, lineage.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided
 		}

@@ -35,10 +35,10 @@ const MaxList = 10_000
 
 // List lists at most that many letters, 1 to [MaxList]. States says in which; empty
 // means any. It reads the topics through and keeps no more than what it lists.
-func (o *Store) List(ctx context.Context, s Selection, most int, states ...State) (Listing, error) {
+func (st *Store) List(ctx context.Context, s Selection, most int, states ...State) (Listing, error) {
 	newest := &byAge{}
 	total := 0
-	for l, err := range o.letters(ctx, s) {
+	for l, err := range st.letters(ctx, s) {
 		if err != nil {
 			return Listing{}, err
 		}
@@ -57,23 +57,23 @@ func (o *Store) List(ctx context.Context, s Selection, most int, states ...State
 
 // Find returns the letter with an id, and what it is made of. What was left out
 // of it for lack of room is there all the same if it is still kept.
-func (o *Store) Find(ctx context.Context, id string) (Letter, service.Letter, error) {
-	for l, err := range o.letters(ctx, Selection{Letters: []string{id}}) {
+func (st *Store) Find(ctx context.Context, id string) (Letter, service.Letter, error) {
+	for l, err := range st.letters(ctx, Selection{Letters: []string{id}}) {
 		if err != nil {
 			return Letter{}, service.Letter{}, err
 		}
-		return l.Letter, l.inner, o.complete(ctx, &l.inner)
+		return l.Letter, l.inner, st.complete(ctx, &l.inner)
 	}
 	return Letter{}, service.Letter{}, &UnknownError{What: "dead letter", Name: id}
 }
 
 // complete fetches what was left out of a letter from where it stands. The letter
 // stays cut if it is no longer there.
-func (o *Store) complete(ctx context.Context, l *service.Letter) error {
+func (st *Store) complete(ctx context.Context, l *service.Letter) error {
 	if !l.Cut {
 		return nil
 	}
-	r, err := o.at(ctx, lineage.PlaceOf(&l.Record))
+	r, err := st.at(ctx, lineage.PlaceOf(&l.Record))
 	if err != nil || r == nil {
 		return err
 	}
@@ -90,20 +90,20 @@ type found struct {
 
 // letters finds the letters of a selection, in whatever state, service by
 // service.
-func (o *Store) letters(ctx context.Context, s Selection) iter.Seq2[found, error] {
+func (st *Store) letters(ctx context.Context, s Selection) iter.Seq2[found, error] {
 	return func(yield func(found, error) bool) {
-		services, err := o.selected(ctx, s)
+		services, err := st.selected(ctx, s)
 		if err != nil {
 			yield(found{}, err)
 			return
 		}
 		for _, service := range services {
-			decided, err := o.Decisions(ctx, service)
+			decided, err := st.Decisions(ctx, service)
 			if err != nil {
 				yield(found{}, fmt.Errorf("dead letters of %s: %w", service, err))
 				return
 			}
-			for l, err := range o.lettersOf(ctx, service, s, decided, nil) {
+			for l, err := range st.lettersOf(ctx, service, s, decided, nil) {
 				if !yield(l, err) || err != nil {
 					return
 				}
@@ -113,7 +113,7 @@ func (o *Store) letters(ctx context.Context, s Selection) iter.Seq2[found, error
 }
 
 // selected names the services that a selection means.
-func (o *Store) selected(ctx context.Context, s Selection) ([]string, error) {
+func (st *Store) selected(ctx context.Context, s Selection) ([]string, error) {
 	asked := slices.Clone(s.Services)
 	for _, id := range s.Letters {
 		p, err := parseID(id)
@@ -124,15 +124,15 @@ func (o *Store) selected(ctx context.Context, s Selection) ([]string, error) {
 			asked = append(asked, p.service)
 		}
 	}
-	return o.services(ctx, asked)
+	return st.services(ctx, asked)
 }
 
 // lettersOf finds the letters of one service that a selection means, partition
 // by partition in their order. With ends it looks at those before them only.
-func (o *Store) lettersOf(ctx context.Context, service string, s Selection, decided Decisions, ends []int64) iter.Seq2[found, error] {
+func (st *Store) lettersOf(ctx context.Context, service string, s Selection, decided Decisions, ends []int64) iter.Seq2[found, error] {
 	return func(yield func(found, error) bool) {
 		passed := true // a letter was left out since the last one found
-		for r, err := range o.records(ctx, service, s.Letters, ends) {
+		for r, err := range st.records(ctx, service, s.Letters, ends) {
 			if err != nil {
 				yield(found{}, fmt.Errorf("dead letters of %s: %w", service, err))
 				return
@@ -152,12 +152,12 @@ func (o *Store) lettersOf(ctx context.Context, service string, s Selection, deci
 
 // records reads a service's dead-letter topic, or only the letters with the ids
 // that are in it.
-func (o *Store) records(ctx context.Context, service string, ids []string, ends []int64) iter.Seq2[*broker.Record, error] {
+func (st *Store) records(ctx context.Context, service string, ids []string, ends []int64) iter.Seq2[*broker.Record, error] {
 	return func(yield func(*broker.Record, error) bool) {
 		topic := lineage.DeadTopic(service)
 		if len(ids) > 0 {
 			for _, p := range places(ids, service) {
-				r, err := o.at(ctx, p)
+				r, err := st.at(ctx, p)
 				if err == nil && r == nil {
 					err = &UnknownError{What: "dead letter", Name: p.String()}
 				}
@@ -169,13 +169,13 @@ func (o *Store) records(ctx context.Context, service string, ids []string, ends 
 		}
 		if ends == nil {
 			var err error
-			if ends, err = o.ends(ctx, topic); err != nil {
+			if ends, err = st.ends(ctx, topic); err != nil {
 				yield(nil, err)
 				return
 			}
 		}
 		for p, end := range ends {
-			for r, err := range broker.Records(ctx, o.Broker, topic, int32(p), broker.Start(), broker.Offset(end)) {
+			for r, err := range broker.Records(ctx, st.b, topic, int32(p), broker.Start(), broker.Offset(end)) {
 				if !yield(r, err) || err != nil {
 					return
 				}
@@ -199,15 +199,15 @@ func places(ids []string, service string) []lineage.Source {
 }
 
 // at returns the record at a place, or nil if it is not kept.
-func (o *Store) at(ctx context.Context, s lineage.Source) (*broker.Record, error) {
-	ends, err := o.ends(ctx, s.Topic)
+func (st *Store) at(ctx context.Context, s lineage.Source) (*broker.Record, error) {
+	ends, err := st.ends(ctx, s.Topic)
 	if errors.Is(err, broker.ErrUnknownTopic) || err == nil && int(s.Partition) >= len(ends) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := broker.First(ctx, o.Broker, s.Topic, s.Partition, broker.Offset(s.Offset))
+	r, err := broker.First(ctx, st.b, s.Topic, s.Partition, broker.Offset(s.Offset))
 	if err != nil || r == nil || r.Offset != s.Offset {
 		return nil, err
 	}
@@ -215,8 +215,8 @@ func (o *Store) at(ctx context.Context, s lineage.Source) (*broker.Record, error
 }
 
 // ends are where a topic's partitions end now.
-func (o *Store) ends(ctx context.Context, topic string) ([]int64, error) {
-	infos, err := o.Broker.Topics(ctx)
+func (st *Store) ends(ctx context.Context, topic string) ([]int64, error) {
+	infos, err := st.b.Topics(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -137,8 +137,11 @@ func TestARetryEndsWithTheGateway(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	office := deadletter.Store{Broker: b}
-	if list, err := office.List(t.Context(), deadletter.Selection{}, 10, deadletter.Open); err != nil || list.Total != 1 {
+	store, err := deadletter.New(b, deadletter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := store.List(t.Context(), deadletter.Selection{}, 10, deadletter.Open); err != nil || list.Total != 1 {
 		t.Errorf("%+v are open, %v", list, err)
 	}
 }

@@ -72,7 +72,7 @@ type Options struct {
 	Healthy  func() error         // behind /healthz: what is wrong with what runs; nil: nothing ever is
 	Ready    func() error         // behind /readyz: what is missing before it can be used; nil: nothing ever is
 	Tracer   trace.Tracer         // nil: a traceparent is handed on, no spans are made
-	Logger   *slog.Logger         // nil discards
+	Logger   *slog.Logger         // nil means slog.Default()
 }
 
 // check finds what cannot be meant.
@@ -115,7 +115,7 @@ func (o *Options) setDefaults() {
 		o.Registry = prometheus.NewRegistry()
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 }
 
@@ -124,7 +124,7 @@ func (o *Options) setDefaults() {
 type Gateway struct {
 	b       *broker.Broker
 	o       Options
-	letters deadletter.Store
+	letters *deadletter.Store
 	handler http.Handler
 	memory  *semaphore.Weighted
 	readers *semaphore.Weighted
@@ -148,8 +148,12 @@ func New(b *broker.Broker, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	o.setDefaults()
+	letters, err := deadletter.New(b, deadletter.Options{Services: o.Services, Logger: o.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g := &Gateway{
-		b: b, o: o, letters: deadletter.Store{Broker: b, Services: o.Services, Logger: o.Logger},
+		b: b, o: o, letters: letters,
 		memory:  semaphore.NewWeighted(o.MemoryBytes),
 		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
 		scrapes: semaphore.NewWeighted(maxScrapes),

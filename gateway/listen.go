@@ -51,10 +51,10 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener, grace time.Duratio
 
 // Serve is [Gateway.Serve] of any handler, with the time limits that slow clients
 // call for. It waits for running requests: those that have no end of their own are
-// the caller's to end. A nil logger discards.
+// the caller's to end. A nil logger is slog.Default().
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, logger *slog.Logger) error {
 	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+		logger = slog.Default()
 	}
 	server := &http.Server{
 		Handler:           handler,

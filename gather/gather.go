@@ -154,14 +154,27 @@ func (c *Config) check(b *broker.Broker) error {
 	if len(c.Parts) == 0 || len(c.Parts) > maxParts {
 		return fmt.Errorf("it has %d parts, give it 1 to %d", len(c.Parts), maxParts)
 	}
-	if c.Deadline < 0 || c.Grace < 0 || c.MaxOpen < 0 {
-		return errors.New("Deadline, Grace and MaxOpen are 0 or more")
+	for name, n := range map[string]int64{
+		"Deadline": int64(c.Deadline), "Grace": int64(c.Grace), "MaxOpen": int64(c.MaxOpen),
+		"Batch.Records": int64(c.Batch.Records), "Batch.Bytes": int64(c.Batch.Bytes), "Batch.Wait": int64(c.Batch.Wait),
+	} {
+		if n < 0 {
+			return fmt.Errorf("Config.%s is negative", name)
+		}
 	}
+	return c.checkTopics()
+}
+
+// checkTopics finds topics and parts that are named twice.
+func (c *Config) checkTopics() error {
 	topics, names := map[string]bool{c.Of: true, c.To: true}, map[string]bool{}
 	if c.Of == c.To {
 		return fmt.Errorf("it reads and writes topic %s", c.Of)
 	}
 	for _, p := range c.Parts {
+		if slices.Contains(p.Upstream, c.To) {
+			return fmt.Errorf("it reads and writes topic %s", c.To)
+		}
 		switch {
 		case p.Name == "" || p.Topic == "":
 			return errors.New("a part has no name or no topic")

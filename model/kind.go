@@ -63,7 +63,7 @@ type Spec struct {
 	Options  any          // what Kind.Options makes, filled in; nil when there are none
 	Dir      string       // relative paths among the options start here: the pipeline file's folder
 	Service  string       // the service that the model is for; may be empty
-	Logger   *slog.Logger // never nil in Kind.New; nil discards in Kind.Make
+	Logger   *slog.Logger // never nil in Kind.New; nil means slog.Default() in Kind.Make
 }
 
 // Path is a path among the options, found from Dir. Empty stays empty.
@@ -95,7 +95,7 @@ func (e *OptionError) Unwrap() error { return e.Err }
 // nil. They and the argument are checked.
 func (k Kind) Make(ctx context.Context, s Spec) (Model, error) {
 	if s.Logger == nil {
-		s.Logger = slog.New(slog.DiscardHandler)
+		s.Logger = slog.Default()
 	}
 	m, err := k.make(ctx, s)
 	if err != nil {

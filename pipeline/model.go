@@ -177,8 +177,12 @@ func (d *decoder) leaveUnread(at string, given []entry, m *Model) {
 
 // Resolve returns the pipeline with its models checked, and read where they were
 // not yet for want of their kinds. The options are as in [Load]. The error is
-// [Problems], with lines and columns where the pipeline came from a file.
+// [Problems], with lines and columns where the pipeline came from a file. One that
+// did not is checked as [New] does.
 func (p *Pipeline) Resolve(opts ...Option) (*Pipeline, error) {
+	if p.src == nil {
+		return New(*p, opts...)
+	}
 	q := p.clone()
 	c := &checker{report: newReport(p), options: newOptions(opts), p: q, g: newGraph(q)}
 	var again *Pipeline

@@ -118,6 +118,13 @@ func (p *Pipeline) BrokerURL() string {
 	return p.Broker + "?durability=" + p.Durability
 }
 
+// DataDir is where the embedded broker keeps the pipeline's topics unless somebody
+// says otherwise: "millrace-data/NAME".
+func (p *Pipeline) DataDir() string { return filepath.Join(DataParent, p.Name) }
+
+// DataParent is the folder of all [Pipeline.DataDir].
+const DataParent = "millrace-data"
+
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -12,7 +12,7 @@ import (
 )
 
 // known is what the tests know of models.
-func known() []Option { return []Option{WithKinds(kinds.All(nil)...), WithModels("urgency")} }
+func known() []Option { return []Option{WithKinds(kinds.All(nil)...), WithModels("urgency", "reply")} }
 
 // password is what ${PASSWORD} and ${SECRET_WORD} stand for in tests. Nothing
 // that is printed may contain it.

@@ -113,8 +113,8 @@ func (c *Config) check(b *broker.Broker) error {
 	if b == nil {
 		return errors.New("it has no broker")
 	}
-	if c.Model == nil {
-		return errors.New("it has no model: set Config.Model")
+	if err := model.Check(c.Model); err != nil {
+		return fmt.Errorf("Config.Model: %w", err)
 	}
 	for _, field := range []struct{ name, value string }{
 		{"Name", c.Name}, {"Group", c.Group}, {"To", c.To}, {"Dead", c.Dead}, {"From", strings.Join(c.From, "")},
@@ -122,6 +122,9 @@ func (c *Config) check(b *broker.Broker) error {
 		if field.value == "" {
 			return fmt.Errorf("Config.%s is empty", field.name)
 		}
+	}
+	if slices.Contains(c.From, "") {
+		return errors.New("Config.From has a topic without a name")
 	}
 	if c.To == c.Dead || slices.Contains(c.From, c.To) || slices.Contains(c.From, c.Dead) {
 		return fmt.Errorf("it reads %s, writes %s and its dead letters go to %s: these must be different topics", strings.Join(c.From, ", "), c.To, c.Dead)

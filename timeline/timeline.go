@@ -96,6 +96,10 @@ func Of(ctx context.Context, b *broker.Broker, what string, since broker.Positio
 
 // decisions tells what was decided on the dead letters among events.
 func decisions(ctx context.Context, b *broker.Broker, events []Event) ([]Event, error) {
+	store, err := deadletter.New(b, deadletter.Options{})
+	if err != nil {
+		return nil, err
+	}
 	var found []Event
 	read := map[string]deadletter.Decisions{} // by service
 	for _, e := range events {
@@ -103,8 +107,7 @@ func decisions(ctx context.Context, b *broker.Broker, events []Event) ([]Event, 
 			continue
 		}
 		if _, known := read[e.Service]; !known {
-			var err error
-			if read[e.Service], err = (&deadletter.Store{Broker: b}).Decisions(ctx, e.Service); err != nil {
+			if read[e.Service], err = store.Decisions(ctx, e.Service); err != nil {
 				return nil, fmt.Errorf("look for what was decided on dead letters of %s: %w", e.Service, err)
 			}
 		}

@@ -91,15 +91,18 @@ func TestTheTimelineShowsWhatBecameOfARecord(t *testing.T) {
 	}
 
 	// What was wrong is fixed for one of them.
-	office := deadletter.Store{Broker: b}
+	store, err := deadletter.New(b, deadletter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	fixed, err := millrace.Retrier(b, p, millrace.Options{}) // with the models of the file
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := office.Retry(t.Context(), deadletter.Selection{Key: "ann"}, fixed); err != nil {
+	if _, err := store.Retry(t.Context(), deadletter.Selection{Key: "ann"}, fixed); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := office.Drop(t.Context(), deadletter.Selection{Key: "bob"}); err != nil {
+	if _, err := store.Drop(t.Context(), deadletter.Selection{Key: "bob"}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -40,7 +40,7 @@ type Config struct {
 	// by one goroutine. An error ends the demo. It may be nil.
 	Answered func(Answer) error
 
-	Logger *slog.Logger // nil discards
+	Logger *slog.Logger // nil means slog.Default()
 
 	// For tests, on machines that are busy: no deadline, and other models.
 	patient bool
@@ -74,7 +74,7 @@ func New(ctx context.Context, c Config) (_ *Demo, err error) {
 		c.Rate = 2
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	d := &Demo{c: c, bursts: make(chan int, 1), progress: make(chan struct{}, 1)}
 	if d.dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {

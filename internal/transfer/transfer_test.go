@@ -123,7 +123,11 @@ func TestDecisionsOnDeadLettersStayTheirs(t *testing.T) {
 		decision("dropped", `{"letters":[{"partition":2,"first":5,"last":6}]}`))
 	state := func(b *broker.Broker) string {
 		t.Helper()
-		decisions, err := (&deadletter.Store{Broker: b}).Decisions(t.Context(), "tagger")
+		store, err := deadletter.New(b, deadletter.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		decisions, err := store.Decisions(t.Context(), "tagger")
 		if err != nil {
 			t.Fatal(err)
 		}
