@@ -84,7 +84,7 @@ eval: ## Measure every built-in model (DATA: folder of public data sets; OUTPUT=
 		$(if $(DATA),--data $(DATA)) $(if $(OUTPUT),--output $(OUTPUT))
 
 .PHONY: generate
-generate: ## Write the generated files anew (the JSON Schema, the page of HTTP)
+generate: ## Write the generated files anew (the schema and the page of pipeline files, the page of HTTP)
 	$(GO) generate ./...
 
 .PHONY: tools

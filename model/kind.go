@@ -35,8 +35,8 @@ type Kind struct {
 
 	// Options makes a pointer to a zero struct that holds the options of a model
 	// with that argument. Its tags are json (the name; with omitempty it is
-	// optional), jsonschema (what it is, in a sentence), default, min and max. Its
-	// fields may be string, bool, int, float64, time.Duration, []string,
+	// optional), jsonschema (what it is, in a sentence), default, min, max and
+	// example (a value as a file has it, for docs/pipeline.md). Its fields may be string, bool, int, float64, time.Duration, []string,
 	// map[string]string, map[string]any, or pointers to the first five where
 	// "not said" differs from zero. Nil, or a nil result: there are no options.
 	Options func(argument string) any

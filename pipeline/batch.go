@@ -15,9 +15,9 @@ type Batch struct {
 	// then the defaults. It is set by whoever reads or checks a pipeline.
 	Auto bool `json:"-" default:"true"`
 
-	Max   int      `json:"max,omitempty" default:"256" min:"1" max:"65536" jsonschema:"At most this many records"`
-	Bytes Size     `json:"bytes,omitempty" default:"16MiB" jsonschema:"At most about this many bytes, but at least one record"`
-	Wait  Duration `json:"wait,omitempty" default:"0s" jsonschema:"How long a batch may wait to grow. With 0 it is what has accumulated while the model was busy"`
+	Max   int      `json:"max,omitempty" example:"64" default:"256" min:"1" max:"65536" jsonschema:"At most this many records"`
+	Bytes Size     `json:"bytes,omitempty" example:"1MiB" default:"16MiB" jsonschema:"At most about this many bytes, but at least one record"`
+	Wait  Duration `json:"wait,omitempty" example:"20ms" default:"0s" jsonschema:"How long a batch may wait to grow. With 0 it is what has accumulated while the model was busy"`
 }
 
 // MarshalJSON writes the form that files have.

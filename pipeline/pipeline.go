@@ -15,7 +15,7 @@
 // derived from the exported fields alone and deterministic.
 package pipeline
 
-//go:generate go run ./internal/genschema -o ../docs/pipeline.schema.json
+//go:generate go run ./internal/genschema -schema ../docs/pipeline.schema.json -page ../docs/pipeline.md
 
 import (
 	"errors"
@@ -26,15 +26,16 @@ import (
 )
 
 // Pipeline is a validated graph of topics, services and gathers. The struct
-// tags are the one place that describes the file format: the decoder and the
-// JSON Schema (docs/pipeline.schema.json) are both made from them.
+// tags are the one place that describes the file format: the decoder, the JSON
+// Schema (docs/pipeline.schema.json) and the reference (docs/pipeline.md) are all
+// made from them.
 type Pipeline struct {
-	Name       string             `json:"name" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
-	Broker     string             `json:"broker,omitempty" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (kafkas:// and rediss:// with TLS)"`
-	Durability string             `json:"durability,omitempty" jsonschema:"What the embedded broker does before a record is acknowledged: fsync writes it to the disk, os leaves that to the operating system, so that a power cut takes the last records, and is faster where the disk is slow. Default: fsync"`
-	Topics     map[string]Topic   `json:"topics,omitempty" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
-	Services   map[string]Service `json:"services" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
-	Gather     map[string]Gather  `json:"gather,omitempty" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`
+	Name       string             `json:"name" example:"support-desk" jsonschema:"Name of the pipeline, made of a-z A-Z 0-9 . _ -"`
+	Broker     string             `json:"broker,omitempty" example:"kafka://localhost:9092" default:"embedded" jsonschema:"Where topics are kept: embedded (the default: in the data directory, nothing to install), kafka://host:port or redis://host:port (kafkas:// and rediss:// with TLS)"`
+	Durability string             `json:"durability,omitempty" example:"os" jsonschema:"What the embedded broker does before a record is acknowledged: fsync writes it to the disk, os leaves that to the operating system, so that a power cut takes the last records, and is faster where the disk is slow. Default: fsync"`
+	Topics     map[string]Topic   `json:"topics,omitempty" example:"{tickets: {partitions: 4}}" jsonschema:"Settings of topics. A topic that is published to from outside must be listed here; the topics that services write need not be"`
+	Services   map[string]Service `json:"services" example:"{mood: {from: tickets, to: moods, model: {builtin: sentiment}}}" jsonschema:"The services by name. Each is one consumer group that reads topics, runs one model and writes one topic"`
+	Gather     map[string]Gather  `json:"gather,omitempty" example:"{desk: {of: tickets, from: [moods], to: desk}}" jsonschema:"The joins by name. Each waits for the results that descend from one record and emits them as one"`
 
 	// Dir is the directory of the file. Relative paths in model options are
 	// meant relative to it. [Parse] takes it from its name argument; a pipeline
@@ -48,39 +49,39 @@ type Pipeline struct {
 type Topic struct {
 	// Partitions is 0 only in pipelines that were built in Go; see
 	// [Pipeline.AllTopics] for what is in force.
-	Partitions int `json:"partitions,omitempty" min:"1" max:"4096" jsonschema:"Number of partitions, the most consumers that can share the work. Default: 8; for the topic that a service or gather writes, as many as the topic it reads"`
+	Partitions int `json:"partitions,omitempty" example:"16" min:"1" max:"4096" jsonschema:"Number of partitions, the most consumers that can share the work. Default: 8; for the topic that a service or gather writes, as many as the topic it reads"`
 
 	// Retention is 0 when the file does not say, see [Pipeline.AllTopics].
-	Retention      Duration `json:"retention,omitempty" forever:"true" jsonschema:"How long records are kept, such as 24h or 7d, or forever. Default: forever; for the topic that a service or gather writes, as long as the topic it reads"`
-	RetentionBytes Size     `json:"retention_bytes,omitempty" jsonschema:"How many bytes each partition keeps, such as 512MiB; the oldest records go first. Default: no limit"`
+	Retention      Duration `json:"retention,omitempty" example:"7d" forever:"true" jsonschema:"How long records are kept, such as 24h or 7d, or forever. Default: forever; for the topic that a service or gather writes, as long as the topic it reads"`
+	RetentionBytes Size     `json:"retention_bytes,omitempty" example:"512MiB" jsonschema:"How many bytes each partition keeps, such as 512MiB; the oldest records go first. Default: no limit"`
 }
 
 // Service is one consumer group that runs one model.
 type Service struct {
-	From        Names    `json:"from" jsonschema:"The topic to read, or a list of topics"`
-	To          string   `json:"to" jsonschema:"The topic to write. Each topic has one writer"`
-	Model       Model    `json:"model" jsonschema:"The model to run"`
-	Batch       Batch    `json:"batch,omitzero" jsonschema:"How many records one prediction takes: auto (the default) for what has accumulated while the model was busy, or limits"`
-	Latency     Duration `json:"latency,omitempty" jsonschema:"How long a record should wait for its answer at most, such as 50ms, a target for batch: auto. It is read and checked, but does not change batches yet"`
-	Concurrency int      `json:"concurrency,omitempty" default:"1" min:"1" max:"4096" jsonschema:"How many calls of the model may be in flight at once in this process"`
-	Retry       Retry    `json:"retry,omitzero" jsonschema:"What happens when a prediction fails"`
-	Timeout     Duration `json:"timeout,omitempty" default:"30s" jsonschema:"How long one call of the model may take"`
-	Start       string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the service begins in a topic that is new to it: beginning, end, or an age such as 24h"`
+	From        Names    `json:"from" example:"[tickets, mails]" jsonschema:"The topic to read, or a list of topics"`
+	To          string   `json:"to" example:"answers" jsonschema:"The topic to write. Each topic has one writer"`
+	Model       Model    `json:"model" example:"{builtin: sentiment, field: body}" jsonschema:"The model to run"`
+	Batch       Batch    `json:"batch,omitzero" example:"{max: 64, wait: 20ms}" jsonschema:"How many records one prediction takes: auto (the default) for what has accumulated while the model was busy, or limits"`
+	Latency     Duration `json:"latency,omitempty" example:"50ms" jsonschema:"How long a record should wait for its answer at most, such as 50ms, a target for batch: auto. It is read and checked, but does not change batches yet"`
+	Concurrency int      `json:"concurrency,omitempty" example:"16" default:"1" min:"1" max:"4096" jsonschema:"How many calls of the model may be in flight at once in this process"`
+	Retry       Retry    `json:"retry,omitzero" example:"{attempts: 5, backoff: 1s}" jsonschema:"What happens when a prediction fails"`
+	Timeout     Duration `json:"timeout,omitempty" example:"2m" default:"30s" jsonschema:"How long one call of the model may take"`
+	Start       string   `json:"start,omitempty" example:"24h" default:"beginning" jsonschema:"Where the service begins in a topic that is new to it: beginning, end, or an age such as 24h"`
 }
 
 // Retry says how often and how fast a failed prediction is tried again.
 type Retry struct {
-	Attempts int      `json:"attempts,omitempty" default:"3" min:"1" max:"100" jsonschema:"How often an item is predicted before it becomes a dead letter"`
-	Backoff  Duration `json:"backoff,omitempty" default:"100ms" jsonschema:"How long to wait before the second attempt. It doubles with each further one and is jittered"`
+	Attempts int      `json:"attempts,omitempty" example:"5" default:"3" min:"1" max:"100" jsonschema:"How often an item is predicted before it becomes a dead letter"`
+	Backoff  Duration `json:"backoff,omitempty" example:"1s" default:"100ms" jsonschema:"How long to wait before the second attempt. It doubles with each further one and is jittered"`
 }
 
 // Gather joins the results that descend from one record.
 type Gather struct {
-	Of       string   `json:"of" jsonschema:"The topic whose records are answered: one that is published to from outside, or that another gather writes"`
-	From     []string `json:"from" jsonschema:"The result topics to wait for. Each is a part of the answer, named after the service that writes it"`
-	To       string   `json:"to" jsonschema:"The topic to write the joined records to"`
-	Deadline Duration `json:"deadline,omitempty" default:"5s" jsonschema:"How long after the record was published its answer is emitted at the latest, with the parts there are"`
-	Start    string   `json:"start,omitempty" default:"beginning" jsonschema:"Where the gather begins when it is new: beginning, end, or an age such as 24h"`
+	Of       string   `json:"of" example:"tickets" jsonschema:"The topic whose records are answered: one that is published to from outside, or that another gather writes"`
+	From     []string `json:"from" example:"[moods, tags]" jsonschema:"The result topics to wait for. Each is a part of the answer, named after the service that writes it"`
+	To       string   `json:"to" example:"answers" jsonschema:"The topic to write the joined records to"`
+	Deadline Duration `json:"deadline,omitempty" example:"10s" default:"5s" jsonschema:"How long after the record was published its answer is emitted at the latest, with the parts there are"`
+	Start    string   `json:"start,omitempty" example:"end" default:"beginning" jsonschema:"Where the gather begins when it is new: beginning, end, or an age such as 24h"`
 }
 
 // MaxFileBytes is the largest pipeline file that is read.

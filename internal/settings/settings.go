@@ -4,14 +4,15 @@
 // its fields hold, gives them their defaults and checks their values.
 //
 // The one idea: a struct is the one place that describes a group of settings.
-// The pipeline file, its JSON Schema and settings that are filled in by a Go
-// program all follow from the same tags:
+// The pipeline file, its JSON Schema, its reference (docs/pipeline.md) and
+// settings that are filled in by a Go program all follow from the same tags:
 //
 //	json:"name"            its name; with omitempty or omitzero it is optional
 //	jsonschema:"…"         what it is, for people
 //	default:"…"            what it is when nothing is said
 //	min:"…" max:"…"        the range of a number
 //	forever:"true"         a length of time that may be without end
+//	example:"…"            a value as files write it, for the reference
 //
 // Whole numbers of 64 bits are lengths of time and sizes: they are positive,
 // unless the default is 0s. A tag that cannot be read is a fault of the program
@@ -36,7 +37,9 @@ type Field struct {
 	Name     string // as files write it
 	Index    int    // in the struct
 	Required bool
+	About    string  // what it is, for people
 	Default  string  // empty: none
+	Example  string  // as files write it
 	Min, Max float64 // infinite: no bound
 	Forever  bool
 }
@@ -54,7 +57,9 @@ func Fields(t reflect.Type) []Field {
 			Name:     name,
 			Index:    i,
 			Required: options == "",
+			About:    sf.Tag.Get("jsonschema"),
 			Default:  sf.Tag.Get("default"),
+			Example:  sf.Tag.Get("example"),
 			Min:      bound(sf, "min", math.Inf(-1)),
 			Max:      bound(sf, "max", math.Inf(1)),
 			Forever:  sf.Tag.Get("forever") == "true",

@@ -25,7 +25,7 @@ type classifying struct {
 
 // ClassifierOptions are the options of the model classifier.
 type ClassifierOptions struct {
-	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train classifier made. Default: the weights that come with Millrace"`
+	Weights string `json:"weights,omitempty" example:"mine.bin" jsonschema:"A file that millrace train classifier made. Default: the weights that come with Millrace"`
 }
 
 func classifierShape(*ClassifierOptions) model.Shape {

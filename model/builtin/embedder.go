@@ -29,7 +29,7 @@ type embedding struct {
 
 // EmbedderOptions are the options of the model embedder.
 type EmbedderOptions struct {
-	Field string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
+	Field string `json:"field,omitempty" example:"body" default:"text" jsonschema:"The record's field that holds the text"`
 }
 
 func embedderShape(o *EmbedderOptions) model.Shape {

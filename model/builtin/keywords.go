@@ -34,9 +34,9 @@ type extraction struct {
 
 // KeywordsOptions are the options of the model keywords.
 type KeywordsOptions struct {
-	Products  []string `json:"products,omitempty" jsonschema:"Names of the catalogue's products. Default: none"`
-	Catalogue string   `json:"catalogue,omitempty" jsonschema:"In place of products, a YAML file whose field products lists them, each a name or a mapping with a name"`
-	Max       int      `json:"max,omitempty" default:"6" min:"1" max:"100" jsonschema:"How many phrases to answer with at most"`
+	Products  []string `json:"products,omitempty" example:"[RoboVac X30, SteamPress Go]" jsonschema:"Names of the catalogue's products. Default: none"`
+	Catalogue string   `json:"catalogue,omitempty" example:"catalogue.yaml" jsonschema:"In place of products, a YAML file whose field products lists them, each a name or a mapping with a name"`
+	Max       int      `json:"max,omitempty" example:"3" default:"6" min:"1" max:"100" jsonschema:"How many phrases to answer with at most"`
 }
 
 func keywordsShape(*KeywordsOptions) model.Shape {

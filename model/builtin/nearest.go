@@ -44,13 +44,13 @@ type item struct {
 
 // NearestOptions are the options of the model nearest.
 type NearestOptions struct {
-	Items     string   `json:"items" jsonschema:"A YAML file, a list of items with id, title, symptoms and steps"`
-	Top       int      `json:"top,omitempty" default:"3" min:"1" max:"1000" jsonschema:"How many matches to give at most"`
-	Threshold *float64 `json:"threshold,omitempty" min:"-1" max:"1" jsonschema:"The score below which nothing is given, from -1; with examples, the probability that any item fits, from 0. Default: one that suits the model"`
-	Examples  []string `json:"examples,omitempty" jsonschema:"JSONL files of texts whose right item is known, to learn from. Default: none"`
-	Label     string   `json:"label,omitempty" default:"checklist" jsonschema:"The examples' field with the item's id, or null where there is none"`
-	Kind      string   `json:"kind,omitempty" default:"class" jsonschema:"The examples' field that says what sort of text needs no item, such as its class; it may be missing"`
-	Field     string   `json:"field,omitempty" default:"text" jsonschema:"The examples' field with the text"`
+	Items     string   `json:"items" example:"checklists.yaml" jsonschema:"A YAML file, a list of items with id, title, symptoms and steps"`
+	Top       int      `json:"top,omitempty" example:"1" default:"3" min:"1" max:"1000" jsonschema:"How many matches to give at most"`
+	Threshold *float64 `json:"threshold,omitempty" example:"0.8" min:"-1" max:"1" jsonschema:"The score below which nothing is given, from -1; with examples, the probability that any item fits, from 0. Default: one that suits the model"`
+	Examples  []string `json:"examples,omitempty" example:"[training.jsonl]" jsonschema:"JSONL files of texts whose right item is known, to learn from. Default: none"`
+	Label     string   `json:"label,omitempty" example:"answer" default:"checklist" jsonschema:"The examples' field with the item's id, or null where there is none"`
+	Kind      string   `json:"kind,omitempty" example:"topic" default:"class" jsonschema:"The examples' field that says what sort of text needs no item, such as its class; it may be missing"`
+	Field     string   `json:"field,omitempty" example:"body" default:"text" jsonschema:"The examples' field with the text"`
 }
 
 func nearestShape(o *NearestOptions) model.Shape {

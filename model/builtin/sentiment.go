@@ -26,8 +26,8 @@ type judging struct {
 
 // SentimentOptions are the options of the model sentiment.
 type SentimentOptions struct {
-	Field   string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
-	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train sentiment made. Default: the weights that come with Millrace"`
+	Field   string `json:"field,omitempty" example:"body" default:"text" jsonschema:"The record's field that holds the text"`
+	Weights string `json:"weights,omitempty" example:"mine.bin" jsonschema:"A file that millrace train sentiment made. Default: the weights that come with Millrace"`
 }
 
 func sentimentShape(o *SentimentOptions) model.Shape {

@@ -34,8 +34,8 @@ type tagging struct {
 
 // TaggerOptions are the options of the model tagger.
 type TaggerOptions struct {
-	Field   string `json:"field,omitempty" default:"text" jsonschema:"The record's field that holds the text"`
-	Weights string `json:"weights,omitempty" jsonschema:"A file that millrace train tagger made. Default: the weights that come with Millrace"`
+	Field   string `json:"field,omitempty" example:"body" default:"text" jsonschema:"The record's field that holds the text"`
+	Weights string `json:"weights,omitempty" example:"mine.bin" jsonschema:"A file that millrace train tagger made. Default: the weights that come with Millrace"`
 }
 
 func taggerShape(o *TaggerOptions) model.Shape {
