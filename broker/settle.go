@@ -47,7 +47,6 @@ func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, route
 	for {
 		if lead {
 			c.lead(ctx, b)
-			lead = false
 			select { // the most common end, without asking ctx for its channel
 			case <-b.ended:
 				return c.giveUp(ctx, b)

@@ -368,12 +368,3 @@ func (s *suite) totalLag(group, topic string) int64 {
 	}
 	return total
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
