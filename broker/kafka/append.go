@@ -51,7 +51,7 @@ func (d *driver) append(ctx context.Context, list []*kgo.Record) error {
 				left = append(left, list[i])
 			}
 		}
-		if err := sleep(ctx, backoff(try)); err != nil {
+		if err := again(ctx, try); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // handBytes is how much a consumer has at hand before it fetches only what
@@ -61,7 +62,7 @@ func (c *consumer) joined(ctx context.Context) error {
 		if c.m.everywhere(at) {
 			return nil
 		}
-		if err := sleep(ctx, time.Duration(min(try+1, 20))*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, time.Duration(min(try+1, 20))*time.Millisecond); err != nil {
 			return err
 		}
 	}

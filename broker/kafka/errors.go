@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // heals reports whether what failed may go well when it is tried again: servers
@@ -89,6 +90,13 @@ func overtaken(err error) bool {
 	return false
 }
 
+// wait is how long to wait before a call is made again, after so many tries: work
+// is to go on within a second of a server's return.
+func wait(tries int) time.Duration { return backoff.After(tries, 25*time.Millisecond, time.Second) }
+
+// again waits before a call is made again.
+func again(ctx context.Context, tries int) error { return backoff.Sleep(ctx, wait(tries)) }
+
 // retry calls until the outcome is one that does not heal.
 func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	for try := 1; ; try++ {
@@ -96,7 +104,7 @@ func retry[T any](ctx context.Context, call func() (T, error)) (T, error) {
 		if err == nil || !heals(err) || ctx.Err() != nil {
 			return v, err
 		}
-		if sleep(ctx, backoff(try)) != nil {
+		if again(ctx, try) != nil {
 			return v, fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
@@ -108,7 +116,7 @@ func insist[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
 		v, err := retry(ctx, call)
-		if !forgotten(err) || time.Since(began) > decision || sleep(ctx, backoff(try)) != nil {
+		if !forgotten(err) || time.Since(began) > decision || again(ctx, try) != nil {
 			return v, err
 		}
 	}

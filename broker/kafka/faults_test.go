@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/internal/test/ledger"
 	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 	"github.com/millrace-ml/millrace/internal/test/servers/proxy"
@@ -129,7 +130,7 @@ func (d *desk) seek(to broker.Position) {
 		if !errors.Is(err, broker.ErrGroupActive) {
 			d.t.Fatal(err)
 		}
-		_ = sleep(ctx, 20*time.Millisecond)
+		_ = backoff.Sleep(ctx, 20*time.Millisecond)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // span is a range of a partition that is being read.
@@ -45,7 +46,7 @@ func (d *driver) fetch(ctx context.Context, spans []*span, maxBytes int32) error
 			d.options.Logger.Warn("still waiting for records: servers are gone, or a transaction is not decided yet", "topic", spans[0].topic, "since", began)
 			warned = true
 		}
-		if err := sleep(ctx, min(backoff(try), 100*time.Millisecond)); err != nil {
+		if err := backoff.Sleep(ctx, min(wait(try), 100*time.Millisecond)); err != nil {
 			return err
 		}
 	}

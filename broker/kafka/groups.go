@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // position is a group's in a partition.
@@ -46,11 +47,11 @@ func (d *driver) committed(ctx context.Context, group string, forEver bool) (map
 			d.options.Logger.Warn("still waiting for a group's positions", "group", group, "since", began, "error", err)
 			warned = true
 		}
-		pause := backoff(try)
+		pause := wait(try)
 		if unstable {
 			pause = time.Duration(min(try, 10)) * time.Millisecond
 		}
-		if sleep(ctx, pause) != nil {
+		if backoff.Sleep(ctx, pause) != nil {
 			return nil, fmt.Errorf("positions of group %s: %w: %w", group, ctx.Err(), err)
 		}
 	}

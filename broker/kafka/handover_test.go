@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // holding joins a member with an open batch of one record in each of two
@@ -107,7 +108,7 @@ func (d *desk) waitUntilOneWaits() {
 		if (lags[0].Member == "") != (lags[1].Member == "") {
 			break
 		}
-		_ = sleep(ctx, 10*time.Millisecond)
+		_ = backoff.Sleep(ctx, 10*time.Millisecond)
 	}
-	_ = sleep(ctx, 200*time.Millisecond) // so that the member has heard of it
+	_ = backoff.Sleep(ctx, 200*time.Millisecond) // so that the member has heard of it
 }

@@ -84,7 +84,7 @@ func (d *driver) connect(ctx context.Context) error {
 		if err == nil || !heals(err) {
 			return err
 		}
-		if sleep(bounded, backoff(try)) != nil {
+		if again(bounded, try) != nil {
 			return err
 		}
 	}

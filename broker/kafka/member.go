@@ -119,7 +119,7 @@ func (m *member) run() {
 			m.fail(fmt.Errorf("group %s: %w", m.group, err))
 			return
 		}
-		_ = sleep(m.life, backoff(try))
+		_ = again(m.life, try)
 		try++
 	}
 }

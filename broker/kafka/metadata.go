@@ -61,7 +61,7 @@ func (d *directory) await(ctx context.Context, name string) (*topic, error) {
 		if !errors.Is(err, broker.ErrUnknownTopic) {
 			return t, err
 		}
-		if sleep(ctx, backoff(try)) != nil {
+		if again(ctx, try) != nil {
 			return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 )
 
 // decision is how long who asks for a lag waits for open transactions. A settle's
@@ -93,7 +94,7 @@ func (d *driver) decidedEnds(ctx context.Context, topics ...string) (decided, al
 		if limit(decided, all) || time.Now().After(deadline) {
 			return decided, all, nil
 		}
-		if err := sleep(ctx, time.Duration(min(try, 10))*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, time.Duration(min(try, 10))*time.Millisecond); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -299,7 +299,7 @@ func (d *driver) clientOptions() []kgo.Opt {
 		kgo.SeedBrokers(d.address.seeds...),
 		kgo.ClientID(d.address.clientID),
 		kgo.WithLogger(logger{d.options.Logger}),
-		kgo.RetryBackoffFn(backoff),
+		kgo.RetryBackoffFn(wait),
 		kgo.DialTimeout(5 * time.Second),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DisableClientMetrics(),
@@ -314,12 +314,6 @@ func (d *driver) clientOptions() []kgo.Opt {
 		opts = append(opts, kgo.Dialer(d.options.dial))
 	}
 	return opts
-}
-
-// backoff is how long to wait before the nth try again: soon enough that work
-// goes on within a second of a server's return.
-func backoff(fails int) time.Duration {
-	return min(25*time.Millisecond<<min(max(fails, 1)-1, 10), time.Second)
 }
 
 // logger passes on what franz-go says about troubles. They heal by themselves

@@ -180,7 +180,7 @@ func (p *producer) addGroup(number int64, epoch int16) error {
 		if !errors.Is(err, kerr.ConcurrentTransactions) {
 			return err
 		}
-		if err := sleep(p.t.life, backoff(try)); err != nil {
+		if err := again(p.t.life, try); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ func (p *producer) findOut(s *settling, cause error) error {
 		}
 		p.discard()
 		p.t.d.options.Logger.Info("it is not known yet whether a settle took place", "group", p.t.m.group, "error", err)
-		if err := sleep(p.t.life, backoff(try)); err != nil {
+		if err := again(p.t.life, try); err != nil {
 			return err
 		}
 	}

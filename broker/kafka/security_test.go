@@ -26,6 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/backoff"
 	servers "github.com/millrace-ml/millrace/internal/test/servers/kafka"
 )
 
@@ -173,7 +174,7 @@ func (s *secured) documentedRightsSuffice(t *testing.T) {
 	defer cancel()
 	err := d.create(ctx, 1)
 	for errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed) { // not in force yet
-		_ = sleep(ctx, 10*time.Millisecond)
+		_ = backoff.Sleep(ctx, 10*time.Millisecond)
 		err = d.create(ctx, 1)
 	}
 	must := func(err error) {

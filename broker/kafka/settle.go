@@ -163,7 +163,7 @@ func (m *member) asMember(ctx context.Context, s *settling, call func(ctx contex
 				return err
 			}
 		case heals(err):
-			if err := sleep(ctx, backoff(try)); err != nil {
+			if err := again(ctx, try); err != nil {
 				return err
 			}
 		default:

@@ -141,7 +141,7 @@ func (d *driver) waitForSettings(ctx context.Context, t broker.Topic) error {
 		if got := infos[t.Name]; got.Retention == t.Retention.Truncate(time.Millisecond) && got.RetentionBytes == t.RetentionBytes {
 			return nil
 		}
-		if err := sleep(ctx, backoff(try)); err != nil {
+		if err := again(ctx, try); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (d *driver) waitUntilKnown(ctx context.Context, topics []broker.Topic) erro
 			if allLed(resp.(*kmsg.MetadataResponse)) {
 				break
 			}
-			if err := sleep(ctx, backoff(try)); err != nil {
+			if err := again(ctx, try); err != nil {
 				return err
 			}
 		}
@@ -275,16 +275,4 @@ func (d *driver) describe(ctx context.Context, names []string) (map[string]broke
 		topics[t.Name] = t
 	}
 	return topics, nil
-}
-
-// sleep waits for d, or until ctx ends, whose error it then returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

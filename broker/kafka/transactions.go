@@ -67,7 +67,7 @@ func (t *transactions) run(s *settling) {
 			return
 		default:
 		}
-		if err := sleep(t.life, backoff(try)); err != nil {
+		if err := again(t.life, try); err != nil {
 			s.err = err
 			return
 		}
