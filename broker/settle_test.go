@@ -444,74 +444,6 @@ func TestASettleTakesSoManyBatchesAndBytesAtOnce(t *testing.T) {
 	})
 }
 
-func TestSettleOfAllTakesWhatIsOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, m := joinFake(t, 2)
-		b := singles(t, c, m, 2)
-		if err := c.Settle(t.Context(), results("all")...); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Settle(t.Context(), results("more")...); err != nil {
-			t.Fatal(err)
-		}
-		for _, batch := range b {
-			wantErr(t, "a batch that is settled", begin(t.Context(), batch, "twice"), nil)
-		}
-		wantList(t, "settled", m.said(), "0:0-2 1:0-2 all all", "all more")
-	})
-}
-
-func TestSettleOfAllIsFencedUntilTheNextPoll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, m := joinFake(t, 2)
-		b := singles(t, c, m, 1)
-		m.settles = func(context.Context, int, *Settlement) (bool, error) { return false, ErrFenced }
-		for range 2 {
-			if err := c.Settle(t.Context(), results("late")...); !errors.Is(err, ErrFenced) {
-				t.Fatalf("Settle: %v, want ErrFenced", err)
-			}
-		}
-		wantErr(t, "a batch", begin(t.Context(), b[0], "late"), ErrFenced)
-		wantList(t, "settled", m.said(), "0:0-1 1:0-1 all late")
-		m.settles = nil
-		if again := open(t, c, 10); len(again.Records) != 2 {
-			t.Fatalf("%d records come again, want 2", len(again.Records))
-		}
-		if err := c.Settle(t.Context(), results("again")...); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-// After an error of unknown outcome the same Settle takes place once, whatever
-// was polled meanwhile.
-func TestSettleOfAllInDoubtTakesPlaceOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, m := joinFake(t, 1)
-		lost := errors.New("connection lost")
-		m.settles = func(_ context.Context, n int, _ *Settlement) (bool, error) {
-			if n < 2 {
-				return n == 1, lost
-			}
-			return true, nil
-		}
-		b := singles(t, c, m, 2)
-		if err := c.Settle(t.Context(), results("all")...); !errors.Is(err, lost) {
-			t.Fatalf("Settle: %v", err)
-		}
-		wantErr(t, "a batch of it", begin(t.Context(), b[1], "no"), lost)
-		m.publish(0, 1)
-		later := open(t, c, 1)
-		if err := c.Settle(t.Context(), results("all")...); err != nil {
-			t.Fatal(err)
-		}
-		wantErr(t, "a batch of it", begin(t.Context(), b[1], "no"), nil)
-		wantErr(t, "a later batch", begin(t.Context(), later, "later"), nil)
-		wantList(t, "settled", m.said(), "0:0-2 all all", "0:0-2 all all", "0:0-2 all all", "0:2-3 later")
-		wantList(t, "published", m.published(), "all", "later")
-	})
-}
-
 func TestARecordThatIsTooLargeIsNamedByItsIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 1)
@@ -523,6 +455,25 @@ func TestARecordThatIsTooLargeIsNamedByItsIndex(t *testing.T) {
 		}
 		wantErr(t, "the batch", begin(t.Context(), b[0], "a"), nil)
 		wantList(t, "settled", m.said(), "0:0-1 a")
+	})
+}
+
+func TestABatchIsOpenAfterARefusedResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		b := singles(t, c, m, 2)
+		bad := Record{Topic: "nowhere"}
+		for range 2 {
+			if err := b[0].Settle(t.Context(), append(results("a"), bad)...); !errors.Is(err, ErrUnknownTopic) {
+				t.Errorf("settle of a result for an unknown topic: %v", err)
+			}
+			if err := c.Settle(t.Context(), append(results("a"), bad)...); !errors.Is(err, ErrUnknownTopic) {
+				t.Errorf("settle of all with a result for an unknown topic: %v", err)
+			}
+		}
+		wantErr(t, "the batch", begin(t.Context(), b[0], "a"), nil)
+		wantErr(t, "the batch behind it", begin(t.Context(), b[1], "b"), nil)
+		wantList(t, "settled", m.said(), "0:0-1 a", "0:1-2 b")
 	})
 }
 

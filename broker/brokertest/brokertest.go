@@ -95,6 +95,8 @@ func properties() []property {
 		settleProperties(),
 		batchProperties(),
 		rebalanceProperties(),
+		handoverProperties(),
+		driverProperties(),
 		loadProperties(),
 		modelProperties(),
 	)

@@ -18,7 +18,8 @@ import (
 func failureProperties() []property {
 	return []property{
 		{name: "Restart/keeps what was acknowledged", check: restartKeeps, alone: true},
-		{name: "Restart/keeps settles whole under load", check: restartUnderLoad, alone: true},
+		{name: "Restart/keeps settles whole under load", check: func(s *suite) { restartUnderLoad(s, 1) }, alone: true},
+		{name: "Restart/keeps settles whole with many batches open", check: func(s *suite) { restartUnderLoad(s, 8) }, alone: true},
 		{name: "Full disk/is an error until there is room", check: fullDisk, alone: true, needsFillDisk: true},
 		{name: "Broker Close/wakes blocked calls", check: closeWakes},
 		{name: "Broker Close/leaves nothing that works", check: closeEndsAll},
@@ -97,10 +98,10 @@ func (s *suite) wantSame(what string, before, after []broker.Record) {
 
 // The broker goes away under load and comes back, again and again. Members go
 // on by themselves or get errors and join again; nothing is lost or twofold.
-func restartUnderLoad(s *suite) {
+func restartUnderLoad(s *suite, open int) {
 	const partitions = 4
 	in, out, group := s.create("in", partitions), s.create("out", partitions), s.name("g")
-	w := worker{s: s, group: group, in: []string{in}, out: out, most: 10, busy: 2 * time.Millisecond, stays: true}
+	w := worker{s: s, group: group, in: []string{in}, out: out, most: 10, busy: 2 * time.Millisecond, stays: true, open: open}
 	crew := s.crew()
 	for range 3 {
 		crew.start(w, s.h.Open(s))
@@ -113,7 +114,7 @@ func restartUnderLoad(s *suite) {
 	for p := range 2 {
 		publishers.Go(func() { s.publishThrough(ctx, &sent, in, fmt.Sprintf("key-%d", p)) })
 	}
-	for range long(8) {
+	for range long(6) {
 		enough := sent.Acknowledged() + 20
 		s.eventually("publishers go on", func() bool { return sent.Acknowledged() >= enough })
 		time.Sleep(rand.N(15 * time.Millisecond)) // so that the cut comes anywhere
@@ -231,9 +232,14 @@ func closeWakes(s *suite) {
 	topic := s.create("tickets", 1)
 	m := s.join(s.name("g"), broker.Start(), topic)
 	r := s.open(topic, 0, broker.Start(), broker.Forever())
+	other := s.create("other", 1)
+	s.publish(pinned(other, 0, "a"), pinned(other, 0, "b"))
+	holding := s.join(s.name("other"), broker.Start(), other)
+	first, second := holding.batch(broker.Want{Records: 1}), holding.batch(broker.Want{Records: 1})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	woken := make(chan error, 2)
+	woken := make(chan error, 3)
+	go func() { woken <- second.Settle(ctx) }() // which waits for the first batch
 	go func() {
 		_, err := m.Poll(ctx, broker.Want{})
 		woken <- err
@@ -246,7 +252,7 @@ func closeWakes(s *suite) {
 	closed := make(chan error, 1)
 	go func() { closed <- s.client.Close() }()
 	patience := time.After(s.h.Patience)
-	for range 2 {
+	for range 3 {
 		select {
 		case err := <-woken:
 			if !errors.Is(err, broker.ErrClosed) {
@@ -259,6 +265,7 @@ func closeWakes(s *suite) {
 	if err := <-closed; err != nil {
 		s.Fatalf("close: %v", err)
 	}
+	s.mustFail("settle an open batch of a closed broker", broker.ErrClosed, func(ctx context.Context) error { return first.Settle(ctx) })
 }
 
 func closeEndsAll(s *suite) {

@@ -14,22 +14,23 @@ import (
 
 func loadProperties() []property {
 	return []property{
-		{name: "Load/a pipeline of groups with publishers and observers", check: loadPipeline},
+		{name: "Load/a pipeline of groups with publishers and observers", check: func(s *suite) { loadPipeline(s, 1) }},
+		{name: "Load/a pipeline of groups with many batches open", check: func(s *suite) { loadPipeline(s, 8) }},
 	}
 }
 
-// Two services in a row with several members each, fed by several publishers,
-// while others look on.
-func loadPipeline(s *suite) {
+// Two services in a row with several members each, which have so many batches
+// open, fed by several publishers, while others look on.
+func loadPipeline(s *suite, open int) {
 	const partitions = 4
 	in, middle, out := s.create("in", partitions), s.create("middle", partitions), s.create("out", partitions)
 	first, second := s.name("first"), s.name("second")
 	crew := s.crew()
 	for range 3 {
-		crew.start(worker{s: s, group: first, in: []string{in}, out: middle, most: 20, busy: time.Millisecond}, s.client)
+		crew.start(worker{s: s, group: first, in: []string{in}, out: middle, most: 20, busy: time.Millisecond, open: open}, s.client)
 	}
 	for range 2 {
-		crew.start(worker{s: s, group: second, in: []string{middle}, out: out}, s.client)
+		crew.start(worker{s: s, group: second, in: []string{middle}, out: out, open: open}, s.client)
 	}
 	var sent ledger.Ledger
 	var observers sync.WaitGroup

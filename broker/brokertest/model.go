@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -42,7 +43,8 @@ func (r *rapidTB) Logf(f string, args ...any)   { r.t.Logf(f, args...) }
 const modelPartitions = 2
 
 // model is what the broker should hold: two topics, and two groups that answer
-// the first in the second, each with a member or none.
+// the first in the second, each with a member or none. A member has any number of
+// batches open, and settles them in any order in which none has to wait.
 type model struct {
 	s       *suite
 	in, out string
@@ -55,8 +57,10 @@ type modelGroup struct {
 	name      string
 	known     bool // has positions
 	positions [modelPartitions]int
+	next      [modelPartitions]int // to be polled
 	m         *member
-	batch     []broker.Record // nil: none is open
+	open      []*broker.Batch
+	forgotten []*broker.Batch // by Rewind; of this member
 }
 
 // followsModel makes random calls of the broker and the same ones of the model,
@@ -68,16 +72,18 @@ func followsModel(s *suite) {
 		own := &suite{TB: &rapidTB{s.TB, t}, h: s.h, client: s.client, suffix: fmt.Sprintf("%s-%d", s.suffix, round)}
 		md := newModel(own)
 		t.Repeat(map[string]func(*rapid.T){
-			"":              md.compare,
-			"publish":       md.publish,
-			"join":          md.join,
-			"poll":          md.poll,
-			"cancelledPoll": md.cancelledPoll,
-			"settle":        md.settle,
-			"refusedSettle": md.refusedSettle,
-			"rewind":        md.rewind,
-			"close":         md.close,
-			"seek":          md.seek,
+			"":                md.compare,
+			"publish":         md.publish,
+			"join":            md.join,
+			"poll":            md.poll,
+			"cancelledPoll":   md.cancelledPoll,
+			"settle":          md.settle,
+			"settleAll":       md.settleAll,
+			"settleForgotten": md.settleForgotten,
+			"refusedSettle":   md.refusedSettle,
+			"rewind":          md.rewind,
+			"close":           md.close,
+			"seek":            md.seek,
 		})
 	})
 }
@@ -122,17 +128,23 @@ func (md *model) group(t *rapid.T, fits func(g *modelGroup) bool) *modelGroup {
 	return fitting[rapid.IntRange(0, len(fitting)-1).Draw(t, "group")]
 }
 
-func (g *modelGroup) empty() bool { return g.m == nil }
-func (g *modelGroup) idle() bool  { return g.m != nil && g.batch == nil }
-func (g *modelGroup) open() bool  { return g.batch != nil }
+func (g *modelGroup) empty() bool   { return g.m == nil }
+func (g *modelGroup) joined() bool  { return g.m != nil }
+func (g *modelGroup) opened() bool  { return len(g.open) > 0 }
+func (g *modelGroup) rewound() bool { return len(g.forgotten) > 0 }
+func (g *modelGroup) any() bool     { return true }
 
-func (md *model) pending(g *modelGroup) int {
+// pending is how many records there are behind these offsets.
+func (md *model) pending(from [modelPartitions]int) int {
 	n := 0
-	for p, position := range g.positions {
-		n += len(md.logs[md.in][p]) - position
+	for p, at := range from {
+		n += len(md.logs[md.in][p]) - at
 	}
 	return n
 }
+
+// more reports whether there is something to poll.
+func (md *model) more(g *modelGroup) bool { return g.m != nil && md.pending(g.next) > 0 }
 
 // position draws a place in the topic and tells what it is in each partition.
 func (md *model) position(t *rapid.T) (broker.Position, [modelPartitions]int) {
@@ -169,75 +181,133 @@ func (md *model) join(t *rapid.T) {
 	if !g.known {
 		g.known, g.positions = true, at
 	}
+	g.next = g.positions
 }
 
 func (md *model) poll(t *rapid.T) {
-	g := md.group(t, func(g *modelGroup) bool { return g.idle() && md.pending(g) > 0 })
+	g := md.group(t, md.more)
 	most := rapid.IntRange(1, 6).Draw(t, "most")
-	batch := g.m.poll(broker.Want{Records: most})
-	if len(batch) > most {
-		t.Fatalf("polled %d records, want at most %d", len(batch), most)
+	batch := g.m.batch(broker.Want{Records: most})
+	if len(batch.Records) > most {
+		t.Fatalf("polled %d records, want at most %d", len(batch.Records), most)
 	}
-	next := g.positions
-	for i := range batch {
-		p := batch[i].Partition
-		log := md.logs[md.in][p]
-		if next[p] >= len(log) || string(batch[i].Value) != log[next[p]] {
-			t.Fatalf("polled %q from partition %d at position %d of %q", batch[i].Value, p, next[p], log)
+	for i := range batch.Records {
+		r := &batch.Records[i]
+		log, next := md.logs[md.in][r.Partition], &g.next[r.Partition]
+		if *next >= len(log) || string(r.Value) != log[*next] {
+			t.Fatalf("polled %q from partition %d at position %d of %q", r.Value, r.Partition, *next, log)
 		}
-		next[p]++
+		*next++
 	}
-	g.batch = batch
+	if left := int64(md.pending(g.next)); batch.Backlog > left {
+		t.Fatalf("%d records are left to poll, and the backlog is %d", left, batch.Backlog)
+	}
+	g.open = append(g.open, batch)
 }
 
+// cancelledPoll gives up while it waits, or before.
 func (md *model) cancelledPoll(t *rapid.T) {
-	g := md.group(t, (*modelGroup).idle)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if records, err := g.m.Poll(ctx, broker.Want{}); !errors.Is(err, context.Canceled) || records != nil {
-		t.Fatalf("Poll with an ended context returned %v and %v", records, err)
+	g := md.group(t, (*modelGroup).joined)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if rapid.Bool().Draw(t, "before") {
+		cancel()
+	}
+	if batch, err := g.m.Poll(ctx, broker.Want{Wait: time.Hour}); err == nil || batch != nil || ctx.Err() == nil {
+		t.Fatalf("Poll whose context ended returned %v and %v", batch, err)
 	}
 }
 
-func (md *model) settle(t *rapid.T) {
-	g := md.group(t, func(g *modelGroup) bool { return g.m != nil })
-	results := answers(md.out, g.batch)
+// settled notes what a settle should have done.
+func (md *model) settled(g *modelGroup, results []broker.Record, batches ...*broker.Batch) {
+	for _, r := range results {
+		md.append(r)
+	}
+	for _, b := range batches {
+		for i := range b.Records {
+			g.positions[b.Records[i].Partition]++
+		}
+	}
+}
+
+// results are an answer to each record, and now and then another one.
+func (md *model) results(t *rapid.T, batches ...*broker.Batch) []broker.Record {
+	var results []broker.Record
+	for _, b := range batches {
+		results = append(results, answers(md.out, b.Records)...)
+	}
 	if rapid.Bool().Draw(t, "another result") {
 		md.issued++
 		results = append(results, pinned(md.out, 0, fmt.Sprintf("x%d", md.issued)))
 	}
+	return results
+}
+
+// settle settles one of the batches that do not wait for another.
+func (md *model) settle(t *rapid.T) {
+	g := md.group(t, (*modelGroup).opened)
+	var free []int
+	var before [modelPartitions]bool // an earlier batch has records of the partition
+	for i, b := range g.open {
+		waits := false
+		for _, r := range b.Records {
+			waits = waits || before[r.Partition]
+		}
+		for _, r := range b.Records {
+			before[r.Partition] = true
+		}
+		if !waits {
+			free = append(free, i)
+		}
+	}
+	i := rapid.SampledFrom(free).Draw(t, "batch")
+	b := g.open[i]
+	results := md.results(t, b)
+	md.s.wantSettled("a batch", g.m.settling(b, results...))
+	md.settled(g, results, b)
+	g.open = slices.Delete(g.open, i, i+1)
+}
+
+func (md *model) settleAll(t *rapid.T) {
+	g := md.group(t, (*modelGroup).joined)
+	results := md.results(t, g.open...)
 	g.m.settle(results...)
-	for _, r := range results {
-		md.append(r)
+	md.settled(g, results, g.open...)
+	g.open = nil
+}
+
+func (md *model) settleForgotten(t *rapid.T) {
+	g := md.group(t, (*modelGroup).rewound)
+	b := rapid.SampledFrom(g.forgotten).Draw(t, "batch")
+	if err := <-g.m.settling(b, answers(md.out, b.Records)...); !errors.Is(err, broker.ErrFenced) {
+		t.Fatalf("settle a batch that Rewind has forgotten: %v, want an error that is %q", err, broker.ErrFenced)
 	}
-	for _, r := range g.batch {
-		g.positions[r.Partition]++
-	}
-	g.batch = nil
 }
 
 func (md *model) refusedSettle(t *rapid.T) {
-	g := md.group(t, (*modelGroup).open)
+	g := md.group(t, (*modelGroup).opened)
 	bad := record(md.s.name("nowhere"), "k", "v")
-	if err := g.m.trySettle(append(answers(md.out, g.batch), bad)...); !errors.Is(err, broker.ErrUnknownTopic) {
+	b := rapid.SampledFrom(g.open).Draw(t, "batch")
+	if err := <-g.m.settling(b, append(answers(md.out, b.Records), bad)...); !errors.Is(err, broker.ErrUnknownTopic) {
 		t.Fatalf("settle with a result for an unknown topic: %v", err)
 	}
 }
 
 func (md *model) rewind(t *rapid.T) {
-	g := md.group(t, (*modelGroup).open)
+	g := md.group(t, (*modelGroup).opened)
 	g.m.Rewind()
-	g.batch = nil
+	g.forgotten = append(g.forgotten, g.open...)
+	g.open, g.next = nil, g.positions
 }
 
 func (md *model) close(t *rapid.T) {
-	g := md.group(t, func(g *modelGroup) bool { return g.m != nil })
+	g := md.group(t, (*modelGroup).joined)
 	g.m.leave()
-	g.m, g.batch = nil, nil
+	g.m, g.open, g.forgotten = nil, nil, nil
 }
 
 func (md *model) seek(t *rapid.T) {
-	g := md.group(t, func(*modelGroup) bool { return true })
+	g := md.group(t, (*modelGroup).any)
 	to, at := md.position(t)
 	if g.m != nil {
 		md.s.mustFail("seek an active group", broker.ErrGroupActive, func(ctx context.Context) error {
@@ -261,8 +331,8 @@ func (md *model) compare(t *rapid.T) {
 		}
 	}
 	for _, g := range md.groups {
-		if lag := md.s.totalLag(g.name, md.in); g.known && lag != int64(md.pending(g)) {
-			t.Fatalf("the lag of group %s is %d, want %d", strings.TrimSuffix(g.name, "."+md.s.suffix), lag, md.pending(g))
+		if lag := md.s.totalLag(g.name, md.in); g.known && lag != int64(md.pending(g.positions)) {
+			t.Fatalf("the lag of group %s is %d, want %d", strings.TrimSuffix(g.name, "."+md.s.suffix), lag, md.pending(g.positions))
 		}
 	}
 }

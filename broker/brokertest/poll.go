@@ -285,5 +285,10 @@ func pollBacklog(s *suite) {
 		if left := int64(10 - got); batch.Backlog > left || batch.Backlog == 0 && left > 0 {
 			s.Fatalf("%d records are left to poll, and the backlog is %d", left, batch.Backlog)
 		}
+		for _, r := range batch.Records {
+			if r.Time.Before(batch.Oldest()) {
+				s.Fatalf("record %v is of %v, and the oldest of its batch of %v", r.Place(), r.Time, batch.Oldest())
+			}
+		}
 	}
 }

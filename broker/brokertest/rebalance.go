@@ -293,6 +293,17 @@ func rebalanceHeirGone(s *suite) {
 		zombie.settle(answers(out, zombie.poll(broker.Want{}))...)
 	}
 	s.wantValues("results", s.readAll(out), "v0", "v1")
+
+	// As well when the heir has settled nothing, and there is no batch: whoever
+	// joins may have been away too long.
+	heir = s.joinFrom(s.h.Open(s), group, broker.Start(), in)
+	s.publish(pinned(in, 0, "next"), pinned(in, 1, "next"))
+	heir.poll(broker.Want{})
+	heir.leave()
+	s.mustFail("settle without a batch by a member that had lost its partitions", broker.ErrFenced, func(ctx context.Context) error {
+		return zombie.Settle(ctx, pinned(out, 0, "too late"))
+	})
+	s.wantValues("after a zombie's settle", s.readAll(out), "v0", "v1")
 }
 
 // A batch may take longer than the hand-over time when nobody else wants the

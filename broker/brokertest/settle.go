@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/test/ledger"
@@ -23,6 +24,7 @@ func settleProperties() []property {
 		{name: "Settle/leaves the batch open when a result is too large", check: settleTooLarge},
 		{name: "Settle/leaves the batch open when a topic is unknown", check: settleUnknownTopic},
 		{name: "Settle/takes place once when it is called again", check: settleCancelled},
+		{name: "Settle/is found out about by Rewind when it was cancelled", check: settleCancelledRewind},
 		{name: "Settle/publishes tens of thousands of results", check: settleLarge},
 		{name: "Rewind/returns the same records again", check: rewindRepeats},
 		{name: "Close/forgets the batch", check: closeForgetsBatch},
@@ -217,17 +219,13 @@ func (s *suite) refusedSettle(target error, bad func(out string) broker.Record) 
 // again with the same results it has taken place once.
 func settleCancelled(s *suite) {
 	in, out, group := s.create("in", 1), s.create("out", 1), s.name("g")
+	m := s.join(group, broker.Start(), in)
+	took := m.howLong(in, out)
 	const rounds = 10
 	s.publish(sequence(in, 0, "v", rounds)...)
-	m := s.join(group, broker.Start(), in)
-	for i := range rounds {
+	for round := range rounds {
 		batch := m.poll(broker.Want{Records: 1})
-		ctx, cancel := context.WithCancel(context.Background())
-		if i%2 == 0 {
-			cancel()
-		} else {
-			go cancel()
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), cut(took, round, rounds))
 		err := m.Settle(ctx, answers(out, batch)...)
 		cancel()
 		s.eventually("a settle after one that was cancelled", func() bool {
@@ -240,10 +238,39 @@ func settleCancelled(s *suite) {
 			return err == nil
 		})
 	}
-	s.wantValues("results", s.readAll(out), values(sequence(in, 0, "v", rounds))...)
+	s.wantValues("results", s.readAll(out), append([]string{"first"}, values(sequence(in, 0, "v", rounds))...)...)
 	if lag := s.totalLag(group, in); lag != 0 {
 		s.Errorf("after everything was settled the lag is %d", lag)
 	}
+}
+
+// Of a settle whose context has ended Rewind finds out: it has taken place, or its
+// records come again.
+func settleCancelledRewind(s *suite) {
+	in, out, group := s.create("in", 1), s.create("out", 1), s.name("g")
+	m := s.join(group, broker.Start(), in)
+	took := m.howLong(in, out)
+	const rounds = 10
+	s.publish(sequence(in, 0, "v", rounds)...)
+	deadline := time.Now().Add(s.h.Patience)
+	for round := 0; s.totalLag(group, in) > 0; round++ {
+		if time.Now().After(deadline) {
+			s.Fatalf("%d records are polled again and again", s.totalLag(group, in))
+		}
+		first, err := m.tryBatch(broker.Want{Records: 1}, took+20*time.Millisecond)
+		if err != nil {
+			continue // the settle before took place after all
+		}
+		_, _ = m.tryBatch(broker.Want{Records: 1}, took) // open when Rewind comes
+		ctx, cancel := context.WithTimeout(context.Background(), cut(took, round%rounds, rounds))
+		err = first.Settle(ctx, answers(out, first.Records)...)
+		cancel()
+		if errors.Is(err, broker.ErrFenced) {
+			s.Fatalf("settle: %v, but there is no other member", err)
+		}
+		m.Rewind()
+	}
+	s.wantValues("results", s.readAll(out), append([]string{"first"}, values(sequence(in, 0, "v", rounds))...)...)
 }
 
 func settleLarge(s *suite) {

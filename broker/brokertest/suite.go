@@ -283,9 +283,7 @@ func (m *member) poll(w broker.Want) []broker.Record {
 
 // tryPoll polls for at most that long.
 func (m *member) tryPoll(w broker.Want, atMost time.Duration) ([]broker.Record, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), atMost)
-	defer cancel()
-	batch, err := m.open(ctx, w)
+	batch, err := m.tryBatch(w, atMost)
 	if err != nil {
 		return nil, err
 	}
@@ -295,13 +293,18 @@ func (m *member) tryPoll(w broker.Want, atMost time.Duration) ([]broker.Record, 
 // batch returns the next batch, which must come.
 func (m *member) batch(w broker.Want) *broker.Batch {
 	m.s.Helper()
-	ctx, cancel := m.s.bounded()
-	defer cancel()
-	b, err := m.open(ctx, w)
+	b, err := m.tryBatch(w, m.s.h.Patience)
 	if err != nil {
 		m.s.Fatalf("poll: %v", err)
 	}
 	return b
+}
+
+// tryBatch polls for at most that long.
+func (m *member) tryBatch(w broker.Want, atMost time.Duration) (*broker.Batch, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), atMost)
+	defer cancel()
+	return m.open(ctx, w)
 }
 
 // open polls and returns the batch.

@@ -78,13 +78,20 @@ func (w *worker) session(ctx context.Context, client *broker.Broker) error {
 	return w.work(ctx, c)
 }
 
-// workAhead polls on while batches are open.
+// workAhead polls on while batches are open. When ctx ends it settles those first;
+// when a settle fails it leaves them, and so does a fickle worker in any case.
 func (w *worker) workAhead(ctx context.Context, c *broker.Consumer) error {
+	settling, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if w.fickle {
+		settling = ctx
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	room := make(chan struct{}, w.open)
+	before := c.Assignment()
 	for {
 		select {
 		case room <- struct{}{}:
@@ -95,9 +102,11 @@ func (w *worker) workAhead(ctx context.Context, c *broker.Consumer) error {
 		if err != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
-		if err := checkAssignment(c.Assignment(), c.Assignment(), batch.Records); err != nil {
+		after := c.Assignment()
+		if err := checkAssignment(before, after, batch.Records); err != nil {
 			return err
 		}
+		before = after
 		if w.fickle && rand.IntN(20) == 0 {
 			<-room
 			c.Rewind()
@@ -105,18 +114,26 @@ func (w *worker) workAhead(ctx context.Context, c *broker.Consumer) error {
 		}
 		running.Go(func() {
 			defer func() { <-room }()
-			pause(ctx, rand.N(w.busy))
-			if w.fickle && ctx.Err() != nil {
-				return // leaves with open batches
+			if w.busy > 0 {
+				pause(ctx, rand.N(w.busy))
 			}
-			bounded, cancelSettle := w.s.bounded()
-			defer cancelSettle()
-			err := batch.Settle(bounded, answers(w.out, batch.Records)...)
-			if err != nil && !errors.Is(err, broker.ErrFenced) {
+			if err := w.finish(settling, batch); err != nil {
 				cancel(err)
+				abandon()
 			}
 		})
 	}
+}
+
+// finish settles one of several open batches, unless ctx ends.
+func (w *worker) finish(ctx context.Context, batch *broker.Batch) error {
+	bounded, cancel := context.WithTimeout(ctx, w.s.h.Patience)
+	defer cancel()
+	err := batch.Settle(bounded, answers(w.out, batch.Records)...)
+	if errors.Is(err, broker.ErrFenced) || ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // work polls and settles until ctx ends or the broker fails.
@@ -169,6 +186,9 @@ func checkAssignment(before, after broker.Assignment, batch []broker.Record) err
 	}
 	if before.Epoch == after.Epoch && !slices.Equal(before.Partitions, after.Partitions) {
 		return broken("partitions changed from %v to %v, but the epoch is still %d", before.Partitions, after.Partitions, after.Epoch)
+	}
+	if len(after.Since) != len(after.Partitions) {
+		return broken("%d partitions are assigned, and since when is said of %d", len(after.Partitions), len(after.Since))
 	}
 	for i := range batch {
 		if !slices.Contains(after.Partitions, batch[i].Partition) {

@@ -21,6 +21,7 @@ const (
 	CreateEmptiesTopic   Fault = "creating a topic again empties it"
 	KeepsOldRetention    Fault = "another retention is not taken over"
 	EndOffByOne          Fault = "Topics tells an end one too low"
+	RefusesLongNames     Fault = "a name of 200 characters is refused"
 )
 
 // Reading without a group.
@@ -68,6 +69,7 @@ const (
 	CancelReturnsBatch Fault = "a Poll whose context ended returns what it has"
 	CancelSkips        Fault = "a Poll whose context ended skips records"
 	BacklogStands      Fault = "the backlog is always 0"
+	BacklogCountsOpen  Fault = "the backlog counts what was polled before"
 	TopicsInTurn       Fault = "topics are taken in turn, not by age"
 )
 
@@ -83,7 +85,11 @@ const (
 	LargeSettleTruncated Fault = "only the first 10,000 results are published"
 	SettlesPastHoles     Fault = "a batch is settled before those polled before it"
 	SettleMovesToPolled  Fault = "Settle moves past all open batches"
+	SettlesInTurn        Fault = "a batch is refused until all that were polled before are settled"
+	SettleReorders       Fault = "Settle appends the results in reverse"
+	SettlesLate          Fault = "a Settle whose context ended takes place later, whatever comes"
 	RewindLoses          Fault = "Rewind moves past the batch"
+	RewindDoesNothing    Fault = "Rewind does nothing"
 	CloseSkipsBatch      Fault = "Close moves past the batch"
 )
 
@@ -91,12 +97,15 @@ const (
 const (
 	GivesOpenBatches       Fault = "Poll hands over partitions that have open batches"
 	PollsWhatMustGo        Fault = "partitions that others wait for are polled further"
+	PollsNothingMeanwhile  Fault = "nothing is polled while another member waits for a partition"
+	SettleWakesNobody      Fault = "a Poll that waits does not hand over what a Settle has emptied"
 	SplitsCoPartitions     Fault = "partition i of two topics goes to two members"
 	ReordersAfterRebalance Fault = "the first batch after a rebalance is in reverse"
 	StealsOpenBatches      Fault = "partitions are taken from members with open batches at once"
 	SilentKeepPartitions   Fault = "a silent member keeps its partitions for ever"
 	IgnoresFencing         Fault = "a zombie may settle"
-	FencesOnce             Fault = "a zombie may settle when it tries again"
+	FencesAllBatches       Fault = "who has lost a partition is fenced in the others"
+	FencesItsMovesOnly     Fault = "a settle of all is fenced for its own partitions only"
 	FencesLoneMembers      Fault = "a member is fenced after the hand-over time although it is alone"
 	FencingForgotten       Fault = "a zombie may settle when its heir is gone"
 	FencesBatchesOnly      Fault = "a zombie may settle without a batch"
@@ -105,6 +114,8 @@ const (
 	TakesOverTooEarly      Fault = "the next owner of a partition begins one record too early"
 	ReturnsHandedOver      Fault = "a Poll that waits returns what it handed over meanwhile"
 	EpochStands            Fault = "the epoch never changes"
+	SinceStands            Fault = "a partition that is regained is owned since it was first"
+	SinceMoves             Fault = "all partitions are owned since the last rebalance"
 )
 
 // Crashes, full disks and closing.

@@ -142,7 +142,9 @@ func (b *Broker) rebalance(m *member) {
 // gain makes the partition m's, which begins where the group stands.
 func (b *Broker) gain(m *member, p int, epoch int64) {
 	m.g.owner[p] = m
-	m.since[p] = epoch
+	if m.since[p] == 0 || !b.broken(SinceStands) {
+		m.since[p] = epoch
+	}
 	for _, topic := range m.topics {
 		if b.broken(TakesOverTooEarly) {
 			m.g.positions[topic][p] = max(0, m.g.positions[topic][p]-1)
@@ -170,7 +172,11 @@ func (m *member) assign() {
 	for p, owner := range m.g.owner {
 		if owner == m {
 			a.Partitions = append(a.Partitions, int32(p))
-			a.Since = append(a.Since, m.since[p])
+			since := m.since[p]
+			if m.b.broken(SinceMoves) {
+				since = m.g.epoch
+			}
+			a.Since = append(a.Since, since)
 		}
 	}
 	m.assigned = a

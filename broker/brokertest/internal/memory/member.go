@@ -25,6 +25,8 @@ type member struct {
 	atEnd    bool               // begins at the end in the next Poll (for a fault)
 	polled   time.Time          // when the last Poll returned (for a fault)
 	buffer   []byte             // what Poll returns records in (for a fault)
+	skip     bool               // the next record (for a fault)
+	turns    []broker.Move      // of all polls (for a fault)
 }
 
 // Poll implements broker.Member.
@@ -44,6 +46,12 @@ func (m *member) Poll(ctx context.Context, w broker.Want) (broker.Polled, error)
 		}
 		b.rebalance(m)
 		p, full := m.take(w)
+		if m.skip && len(p.Records) > 0 {
+			m.skip = false
+			m.open(p)
+			m.g.move(p.Moves)
+			continue
+		}
 		n := len(p.Records)
 		if ctx.Err() != nil {
 			return m.cancelled(ctx, p)
@@ -79,10 +87,7 @@ func (m *member) cancelled(ctx context.Context, p broker.Polled) (broker.Polled,
 		m.open(p)
 		return p, nil
 	}
-	if m.b.broken(CancelSkips) {
-		m.open(p)
-		m.g.move(p.Moves)
-	}
+	m.skip = m.b.broken(CancelSkips)
 	return broker.Polled{}, ctx.Err()
 }
 
@@ -104,6 +109,7 @@ func (m *member) found(p, handedOver broker.Polled) broker.Polled {
 
 // open moves past what is polled.
 func (m *member) open(p broker.Polled) {
+	m.turns = append(m.turns, p.Moves...)
 	for _, move := range p.Moves {
 		m.next[move.Topic][move.Partition] = move.To
 	}
@@ -169,9 +175,14 @@ func (m *member) backlog(after map[string][]int64, pause []broker.TopicPartition
 	n := int64(0)
 	for _, topic := range m.topics {
 		for _, p := range m.assigned.Partitions {
-			if !slices.Contains(pause, broker.TopicPartition{Topic: topic, Partition: p}) {
-				n += int64(len(m.b.topics[topic].logs[p])) - after[topic][p]
+			if m.g.target(int(p)) != m || slices.Contains(pause, broker.TopicPartition{Topic: topic, Partition: p}) {
+				continue
 			}
+			from := after[topic][p]
+			if m.b.broken(BacklogCountsOpen) {
+				from = m.g.positions[topic][p]
+			}
+			n += int64(len(m.b.topics[topic].logs[p])) - from
 		}
 	}
 	return n
@@ -181,6 +192,9 @@ func (m *member) backlog(after map[string][]int64, pause []broker.TopicPartition
 // another member waits for is not polled any more.
 func (m *member) oldest(from map[string][]int64, pause []broker.TopicPartition) (topic string, partition int32) {
 	var first int64
+	if m.b.broken(PollsNothingMeanwhile) && slices.ContainsFunc(m.assigned.Partitions, func(p int32) bool { return m.g.target(int(p)) != m }) {
+		return "", 0
+	}
 	for i, name := range m.topics {
 		if m.b.broken(TopicsInTurn) && topic != "" {
 			break
@@ -220,6 +234,63 @@ func (m *member) Settle(ctx context.Context, s *broker.Settlement) error {
 	if len(s.Moves) == 0 && b.broken(SettleNeedsBatch) && len(s.Records) > 0 {
 		return fmt.Errorf("no batch")
 	}
+	if b.broken(SettlesLate) || b.broken(CancelledSettleHalf) {
+		return m.settleSlowly(ctx, s)
+	}
+	if err := m.publish(s); err != nil {
+		return err
+	}
+	if b.broken(PositionsLater) {
+		b.pause()
+	}
+	m.move(s.Moves)
+	return nil
+}
+
+// settleSlowly takes long enough to be cut off (for faults).
+func (m *member) settleSlowly(ctx context.Context, s *broker.Settlement) error {
+	half := m.b.broken(CancelledSettleHalf)
+	if half {
+		if err := m.publish(s); err != nil {
+			return err
+		}
+	}
+	m.b.pause()
+	if ctx.Err() != nil {
+		if !half {
+			late := broker.Settlement{Moves: s.Moves, Records: slices.Clone(s.Records), Partitions: slices.Clone(s.Partitions)}
+			m.b.late.Go(func() { m.settleLate(&late) })
+		}
+		return ctx.Err()
+	}
+	if !half {
+		if err := m.publish(s); err != nil {
+			return err
+		}
+	}
+	m.move(s.Moves)
+	return nil
+}
+
+// settleLate settles when nobody waits for it any more.
+func (m *member) settleLate(s *broker.Settlement) {
+	m.b.mu.Lock()
+	defer m.b.mu.Unlock()
+	m.b.pause()
+	_ = m.publish(s)
+	m.move(s.Moves)
+}
+
+// pause gives the mutex up for a while.
+func (b *Broker) pause() {
+	b.mu.Unlock()
+	time.Sleep(2 * time.Millisecond)
+	b.mu.Lock()
+}
+
+// publish appends the results.
+func (m *member) publish(s *broker.Settlement) error {
+	b := m.b
 	records, partitions := s.Records, s.Partitions
 	switch n := len(records); {
 	case b.broken(SettleLosesResults):
@@ -228,6 +299,10 @@ func (m *member) Settle(ctx context.Context, s *broker.Settlement) error {
 	case b.broken(LargeSettleTruncated):
 		n = min(n, 10_000)
 		records, partitions = records[:n], partitions[:n]
+	case b.broken(SettleReorders):
+		records, partitions = slices.Clone(records), slices.Clone(partitions)
+		slices.Reverse(records)
+		slices.Reverse(partitions)
 	}
 	if _, err := b.append(records, partitions); err != nil {
 		if b.broken(ErrorClosesBatch) {
@@ -238,34 +313,43 @@ func (m *member) Settle(ctx context.Context, s *broker.Settlement) error {
 	for i := range records {
 		b.topics[records[i].Topic].marked = true
 	}
-	if b.broken(CancelledSettleHalf) && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if b.broken(PositionsLater) {
-		b.mu.Unlock()
-		time.Sleep(2 * time.Millisecond)
-		b.mu.Lock()
-	}
-	m.move(s.Moves)
 	return nil
 }
 
 // fence refuses what another member does, or did.
 func (m *member) fence(s *broker.Settlement) error {
-	if m.b.broken(IgnoresFencing) {
+	b := m.b
+	if b.broken(IgnoresFencing) {
 		return nil
 	}
-	if s.All && m.fenced && (len(s.Moves) > 0 || !m.b.broken(FencesBatchesOnly)) {
-		m.fenced = !m.b.broken(FencesOnce)
+	all := s.All && !b.broken(FencesItsMovesOnly) || b.broken(FencesAllBatches)
+	if all && m.fenced && (len(s.Moves) > 0 || !b.broken(FencesBatchesOnly)) {
+		return broker.ErrFenced
+	}
+	if b.broken(SettlesInTurn) && len(s.Moves) > 0 && !m.inTurn(s.Moves) {
 		return broker.ErrFenced
 	}
 	for _, move := range s.Moves {
-		owned := m.g.owner[move.Partition] == m || m.b.broken(SplitsCoPartitions)
-		if at := m.g.positions[move.Topic][move.Partition]; !owned || at != move.From && !m.b.broken(SettlesPastHoles) {
+		owned := m.g.owner[move.Partition] == m || b.broken(SplitsCoPartitions)
+		stands := m.g.positions[move.Topic][move.Partition] == move.From
+		// Not when the partition was lost and regained meanwhile.
+		polled := m.next[move.Topic][move.Partition] >= move.To
+		if !owned || !(stands && polled) && !b.broken(SettlesPastHoles) {
 			return broker.ErrFenced
 		}
 	}
 	return nil
+}
+
+// inTurn reports whether the first of all open batches is among the moves (for a
+// fault).
+func (m *member) inTurn(moves []broker.Move) bool {
+	for _, first := range m.turns {
+		if m.g.positions[first.Topic][first.Partition] < first.To {
+			return slices.ContainsFunc(moves, func(move broker.Move) bool { return move.TopicPartition == first.TopicPartition })
+		}
+	}
+	return true
 }
 
 // move puts the group behind what was settled.
@@ -285,7 +369,9 @@ func (m *member) move(moves []broker.Move) {
 		}
 	}
 	g.move(moves)
-	m.b.wake() // what others wait for may be free now
+	if !m.b.broken(SettleWakesNobody) {
+		m.b.wake() // what others wait for may be free now
+	}
 }
 
 func (g *group) move(moves []broker.Move) {
@@ -298,6 +384,9 @@ func (g *group) move(moves []broker.Move) {
 func (m *member) Rewind(partitions []int32) {
 	m.b.mu.Lock()
 	defer m.b.mu.Unlock()
+	if m.b.broken(RewindDoesNothing) {
+		return
+	}
 	for _, p := range partitions {
 		for _, topic := range m.topics {
 			if m.b.broken(RewindLoses) {

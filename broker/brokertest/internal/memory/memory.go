@@ -37,6 +37,8 @@ type Broker struct {
 	members int   // counts joins: names members
 	full    bool
 	gone    bool // what this was is another Broker now
+
+	late sync.WaitGroup // settles that nobody waits for (for a fault)
 }
 
 type topic struct {
@@ -157,6 +159,9 @@ func (b *Broker) CreateTopics(_ context.Context, topics []broker.Topic) error {
 	}
 	defer b.mu.Unlock()
 	for _, t := range topics {
+		if len(t.Name) > 100 && b.broken(RefusesLongNames) {
+			return fmt.Errorf("topic %s: the name is too long", t.Name)
+		}
 		old := b.topics[t.Name]
 		if old == nil {
 			b.topics[t.Name] = &topic{Topic: t, logs: make([][]entry, t.Partitions)}
@@ -244,7 +249,7 @@ func (b *Broker) append(records []broker.Record, partitions []int32) ([]int64, e
 	for i := range records {
 		offsets = append(offsets, b.store(&records[i], partitions[i], now))
 	}
-	if !b.broken(ReadersNotWoken) {
+	if len(records) > 0 && !b.broken(ReadersNotWoken) {
 		b.wake()
 	}
 	return offsets, nil
@@ -314,6 +319,7 @@ func (b *Broker) Close() error { return nil }
 
 // Unblock ends calls that a fault left blocked, so that a test can end.
 func (b *Broker) Unblock() {
+	defer b.late.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opts.Fault = ""

@@ -15,6 +15,7 @@ type reader struct {
 	t       *topic
 	cursors []cursor
 	forever bool
+	skip    bool // the next record (for a fault)
 }
 
 // cursor is a range of a partition's offsets.
@@ -60,10 +61,11 @@ func (r *reader) Next(ctx context.Context, most int) ([]broker.Record, error) {
 			return nil, errGone
 		}
 		if ctx.Err() != nil {
-			if b.broken(ReadCancelSkips) {
-				r.take(1)
-			}
+			r.skip = b.broken(ReadCancelSkips)
 			return nil, ctx.Err()
+		}
+		if r.skip && len(r.take(1)) > 0 {
+			r.skip = false
 		}
 		if records := r.take(most); len(records) > 0 {
 			return records, nil
