@@ -24,7 +24,6 @@ type batch struct {
 	predictor
 	item   []int  // record → index of its item, or -1 for a marker
 	bare   []bool // record → what it makes goes without key and value, for lack of room
-	pinned bool   // results go to the partitions of their inputs
 	again  bool   // they are dead letters: a failure is marked in the topic already
 
 	spans   []span
