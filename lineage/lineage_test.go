@@ -3,21 +3,10 @@
 package lineage
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/millrace-ml/millrace/broker"
 )
-
-func Example() {
-	ticket := &broker.Record{Topic: "tickets", Partition: 3, Offset: 1234}
-	tags := &broker.Record{Headers: []broker.Header{{Key: ID, Value: AppendChild(nil, ticket, "tagger", 0, 1)}}}
-	class := string(AppendChild(nil, tags, "classifier", 0, 1))
-	path, _ := Parse(class)
-	service, _, _ := path.Service()
-	fmt.Println(class, "comes from", path.Source, "by", service)
-	// Output: tickets/3/1234/tagger/classifier comes from tickets/3/1234 by classifier
-}
 
 func TestOneOfSeveralValuesTellsItsNumber(t *testing.T) {
 	ticket := &broker.Record{Topic: "tickets", Partition: 3, Offset: 7}

@@ -4,55 +4,11 @@ package model_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"testing"
 
 	"github.com/millrace-ml/millrace/model"
 )
-
-// greetOptions are the options of a kind of model.
-type greetOptions struct {
-	Word  string `json:"word,omitempty" default:"hello" jsonschema:"What to say"`
-	Times int    `json:"times,omitempty" default:"1" min:"1" max:"3" jsonschema:"How often to say it"`
-}
-
-// greet is the kind {greet: NAME, word: WORD, times: N}.
-func greet() model.Kind {
-	return model.Kind{
-		Name:    "greet",
-		About:   "Whom to greet",
-		Options: func(string) any { return new(greetOptions) },
-		New: func(_ context.Context, s model.Spec) (model.Model, error) {
-			o := s.Options.(*greetOptions)
-			if o.Word == "damn" {
-				return nil, &model.OptionError{Option: "word", Err: errors.New("is not polite")}
-			}
-			return model.JSON("greet@1", func(_ context.Context, in []string) ([]string, error) {
-				for i := range in {
-					in[i] = fmt.Sprintf("%s %s, %s (x%d)", o.Word, s.Argument, in[i], o.Times)
-				}
-				return in, nil
-			}), nil
-		},
-	}
-}
-
-func ExampleKind() {
-	m, err := greet().Make(context.Background(), model.Spec{Argument: "ann", Options: greetOptions{Times: 2}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	answers, err := m.Predict(context.Background(), []model.Item{{Value: []byte(`"how are you?"`)}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Printf("%s\n", answers[0].Values[0])
-	// Output: "hello ann, how are you? (x2)"
-}
 
 func TestMakeChecksWhatItIsGiven(t *testing.T) {
 	kind := greet()

@@ -6,6 +6,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log"
 	"os"
 	"os/signal"
@@ -25,7 +26,7 @@ func main() {
 	}
 }
 
-func serve(ctx context.Context) error {
+func serve(ctx context.Context) (err error) {
 	p, err := pipeline.Load("pipeline.yaml")
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	app, err := millrace.New(ctx, b, p, millrace.Options{Models: models.All(), Announce: brokers.SetAddress})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ package conllu_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -33,22 +32,6 @@ const sample = `# newpar
 2	le	le	DET	_	_	1	det	_	_
 3	!	!	PUNCT	_	_	1	punct	_	_
 `
-
-func Example() {
-	sentences, err := conllu.NewReader(strings.NewReader(sample)).ReadAll()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, w := range sentences[0].Words[:4] {
-		fmt.Println(w.Form, w.UPOS, w.Start, w.End)
-	}
-	// Output:
-	// I PRON 0 1
-	// do AUX 2 4
-	// n't PART 4 7
-	// know VERB 9 13
-}
 
 func TestWordsArePlacedInTheText(t *testing.T) {
 	sentences, err := conllu.NewReader(strings.NewReader(sample)).ReadAll()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"math"
 	"strings"
@@ -42,18 +41,6 @@ func BenchmarkEmbed(b *testing.B) {
 	for b.Loop() {
 		m.Embed(v, "I am still waiting on my card, what can I do?")
 	}
-}
-
-func Example() {
-	m := embed.Default()
-	near := func(a, b string) float32 {
-		x, y := make([]float32, m.Dim()), make([]float32, m.Dim())
-		m.Embed(x, a)
-		m.Embed(y, b)
-		return embed.Dot(x, y)
-	}
-	fmt.Println(near("the coffee is cold", "my espresso does not get hot") > near("the coffee is cold", "where is my parcel?"))
-	// Output: true
 }
 
 func TestATextWithoutWordsIsZero(t *testing.T) {

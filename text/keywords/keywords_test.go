@@ -31,25 +31,6 @@ func extract(e *keywords.Extractor, text string) keywords.Result {
 	return r
 }
 
-func Example() {
-	e, err := keywords.New(keywords.Options{Products: []string{"RoboVac X30", "AirPure 500"}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	a := "The x-30 leaves its docking station with a flat battery."
-	b := "Two weeks with the robovac x thirty: no complaints!"
-	first, second := extract(e, a), extract(e, b)
-	for _, p := range first.Phrases {
-		fmt.Println(a[p.Start:p.End])
-	}
-	fmt.Println(e.Products()[first.Products[0]], keywords.SameProduct(&first, &second))
-	// Unordered output:
-	// docking station
-	// flat battery
-	// RoboVac X30 true
-}
-
 func TestTwoTextsAreAboutTheSameProductWhenTheyNameOneInCommon(t *testing.T) {
 	e := newExtractor(t)
 	for _, test := range []struct {

@@ -17,20 +17,6 @@ import (
 	"github.com/millrace-ml/millrace/text/token"
 )
 
-func Example() {
-	text := "my robovac won't charge"
-	tokens := token.Append(nil, text)
-	for i, tag := range tagger.English().Append(nil, text, tokens) {
-		fmt.Println(tokens[i].Of(text), tag)
-	}
-	// Output:
-	// my PRON
-	// robovac NOUN
-	// wo AUX
-	// n't PART
-	// charge VERB
-}
-
 // tagged writes a text's words with their tags.
 func tagged(t *tagger.Tagger, text string) string {
 	tokens := token.Append(nil, text)

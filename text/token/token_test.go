@@ -3,21 +3,12 @@
 package token_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"unicode"
 
 	"github.com/millrace-ml/millrace/text/token"
 )
-
-func Example() {
-	text := "my x-30 won't charge 😡"
-	for _, t := range token.Append(nil, text) {
-		fmt.Print(t.Of(text), "|")
-	}
-	// Output: my|x-30|wo|n't|charge|😡|
-}
 
 // split joins the tokens of a text with bars.
 func split(text string) string {

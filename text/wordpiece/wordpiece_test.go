@@ -5,7 +5,6 @@ package wordpiece_test
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -118,17 +117,6 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { ids = bert().AppendIDs(ids[:0], text) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-}
-
-func ExampleTokenizer_AppendIDs() {
-	t, err := wordpiece.New([]string{"[UNK]", "robo", "##vac", "does", "n", "'", "t", "charge"})
-	if err != nil {
-		panic(err)
-	}
-	for _, id := range t.AppendIDs(nil, "RoboVac doesn't charge!") {
-		fmt.Print(t.Token(id), " ")
-	}
-	// Output: robo ##vac [UNK] ' t charge [UNK]
 }
 
 // FuzzAppendIDs checks what holds of every text: ids are in range, and words are

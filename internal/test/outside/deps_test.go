@@ -18,6 +18,7 @@ const (
 )
 
 func TestAProgramCompilesOnlyTheDriversThatItImports(t *testing.T) {
+	t.Parallel()
 	m := newModule(t)
 	for _, c := range []struct {
 		program       string

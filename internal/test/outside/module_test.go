@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -24,7 +25,7 @@ const (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if kafkaBegun {
+	if kafkaBegun.Load() {
 		if cluster, err := startKafka(); err == nil {
 			cluster.Stop()
 		}
@@ -46,11 +47,11 @@ func onKafka(t *testing.T) string {
 	return cluster.URL()
 }
 
-var kafkaBegun bool // TestMain has to end it
+var kafkaBegun atomic.Bool // TestMain has to end it
 
 // beginKafka lets it start while the test builds what it needs.
 func beginKafka() {
-	kafkaBegun = true
+	kafkaBegun.Store(true)
 	go startKafka()
 }
 

@@ -52,6 +52,7 @@ func build(t *testing.T) programs {
 }
 
 func TestAProgramOutsideTheRepositoryRunsItsOwnModelsOnEveryBroker(t *testing.T) {
+	t.Parallel()
 	beginKafka()
 	programs := build(t)
 	for broker, url := range map[string]func(*testing.T) string{
