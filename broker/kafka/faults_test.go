@@ -105,16 +105,22 @@ func (d *desk) answers(records []broker.Record) []broker.Record {
 
 func (d *desk) wantAnswers(want ...string) {
 	d.t.Helper()
+	if got := d.answered(broker.AllPartitions); strings.Join(got, " ") != strings.Join(want, " ") {
+		d.t.Errorf("the answers are %q, want %q", got, want)
+	}
+}
+
+// answered reads the answers in a partition.
+func (d *desk) answered(partition int32) []string {
+	d.t.Helper()
 	var got []string
-	for r, err := range broker.Records(d.t.Context(), d.b, d.out, broker.AllPartitions, broker.Start(), broker.Position{}) {
+	for r, err := range broker.Records(d.t.Context(), d.b, d.out, partition, broker.Start(), broker.Position{}) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
 		got = append(got, string(r.Value))
 	}
-	if strings.Join(got, " ") != strings.Join(want, " ") {
-		d.t.Errorf("the answers are %q, want %q", got, want)
-	}
+	return got
 }
 
 // seek moves the group, as soon as it has no members.
