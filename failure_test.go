@@ -78,7 +78,7 @@ func TestRunEndsWithWhatCanNeverSucceed(t *testing.T) {
 	for _, group := range []string{"test.tagger", "test.desk"} {
 		for _, when := range []string{"join", "poll", "settle"} {
 			for _, lasting := range []error{broker.ErrRefused, broker.ErrUnknownTopic, broker.ErrTopicConflict} {
-				t.Run(fmt.Sprint(group, when, lasting), func(t *testing.T) {
+				t.Run(group+" "+when+" "+lasting.Error(), func(t *testing.T) {
 					t.Parallel()
 					a := appOn(t, group, func(what string) error {
 						if what == when {
