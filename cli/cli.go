@@ -10,6 +10,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,10 @@ const debugVariable = "MILLRACE_DEBUG"
 // Options of a program with Millrace's commands. The zero value is the millrace
 // command itself.
 type Options struct {
+	// Name is what the program is called in its help, errors and hints; empty means
+	// millrace.
+	Name string
+
 	// Models are those that the program brings. Its commands run, test and measure
 	// pipelines that name them {go: NAME}.
 	Models millrace.Models
@@ -58,7 +63,7 @@ func Main(o Options) (code int) {
 	if o.Args == nil {
 		o.Args = os.Args[1:]
 	}
-	c := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr, models: o.Models}
+	c := &console{name: cmp.Or(o.Name, "millrace"), in: os.Stdin, out: os.Stdout, err: os.Stderr, models: o.Models}
 	if o.In != nil {
 		c.in = o.In
 	}
@@ -107,7 +112,7 @@ func (c *console) report(err error) int {
 		_ = report.Write(c.err, problems, c.colour(c.err)) // nowhere to report that
 		err = summarize(problems)
 	}
-	fmt.Fprintf(c.err, "millrace: %s\n", oneLine(err))
+	fmt.Fprintf(c.err, "%s: %s\n", c.name, oneLine(err))
 	if hint != "" {
 		fmt.Fprintf(c.err, "  %s\n", hint)
 	}
@@ -115,7 +120,7 @@ func (c *console) report(err error) int {
 }
 
 func (c *console) panicked(p any, stack []byte) int {
-	fmt.Fprintf(c.err, "millrace: internal error: %v\n", p)
+	fmt.Fprintf(c.err, "%s: internal error: %v\n", c.name, p)
 	if os.Getenv(debugVariable) != "" {
 		fmt.Fprintf(c.err, "%s", stack)
 		return exitFailed

@@ -16,6 +16,7 @@ import (
 // console is what commands read from and print to, and how the global flags say
 // to print.
 type console struct {
+	name     string // of the program
 	in       io.Reader
 	out, err io.Writer
 

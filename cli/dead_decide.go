@@ -166,7 +166,7 @@ func printDone(c *console, done []deadletter.Done) error {
 		return err
 	}
 	if again > 0 {
-		fmt.Fprintln(c.err, "millrace dead list shows why models failed again")
+		fmt.Fprintln(c.err, c.name+" dead list shows why models failed again")
 	}
 	return nil
 }

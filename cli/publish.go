@@ -126,7 +126,7 @@ func were(n int, what string) string {
 func (c *console) input(file string) (io.ReadCloser, string, error) {
 	if file == "-" {
 		if isTerminal(c.in) {
-			fmt.Fprintln(c.err, "millrace: type one record a line; Ctrl-D ends")
+			fmt.Fprintln(c.err, c.name+": type one record a line; Ctrl-D ends")
 		}
 		return io.NopCloser(c.in), "standard input", nil
 	}

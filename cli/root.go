@@ -19,7 +19,7 @@ const (
 
 func newRoot(c *console) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "millrace",
+		Use:   c.name,
 		Short: "Run machine-learning models on streams of messages",
 		Long: `Millrace runs machine-learning models on streams of messages.
 

@@ -5,6 +5,7 @@ package batch
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -116,7 +117,7 @@ func (o *output) resume(ctx context.Context, what mark) error {
 		return o.begin(ctx, what)
 	}
 	if *first != what {
-		return fmt.Errorf("the data directory holds the batch of another input or output (it writes %s): go on with that one, or use another --data-dir", first.Output)
+		return fmt.Errorf("the data directory holds the batch of another input or output (it writes %s): go on with that one, or use another --data-dir", cmp.Or(first.Output, "standard output"))
 	}
 	o.r.written.Store(o.mark.Written)
 	o.r.failed.Store(o.mark.Failed)

@@ -11,4 +11,4 @@ import (
 	"github.com/millrace-ml/millrace/examples/own-model/models"
 )
 
-func main() { os.Exit(cli.Main(cli.Options{Models: models.All()})) }
+func main() { os.Exit(cli.Main(cli.Options{Name: "own", Models: models.All()})) }
