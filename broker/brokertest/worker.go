@@ -107,7 +107,7 @@ func (w *worker) workAhead(ctx context.Context, c *broker.Consumer) error {
 			return err
 		}
 		before = after
-		if w.fickle && rand.IntN(20) == 0 {
+		if w.fickle && rand.IntN(8) == 0 {
 			<-room
 			c.Rewind()
 			continue
