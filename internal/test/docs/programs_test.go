@@ -64,7 +64,7 @@ func tryProgram(t *testing.T, b block) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", "program", ".")
+	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-trimpath", "-o", "program", ".")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s:%d: %v\n%s", b.page, b.line, err, out)
