@@ -15,6 +15,7 @@
 --   topics, n          what the members read, and the number of partitions
 --   m:member           when it is taken for dead, and its number in line
 --   e:member           its lease: another one whenever it gained or lost
+--   l:member           the lease with which it last lost something
 --   s:member           the number of its last settle
 --   g:member           when it went, and whether it left; its last settle is known
 --                      for an hour yet
@@ -72,6 +73,13 @@ local function lease(member)
   changed = true
 end
 
+-- loses notes that the member has lost something with its lease, so that what it
+-- settles for all that it had is fenced. What it gained since fences nothing: the
+-- answer that says so may have been lost with a Poll that was given up.
+local function loses(member)
+  set('l:' .. member, hash['e:' .. member])
+end
+
 local function owner(p)
   local value = hash['o:' .. p]
   return value and string.match(value, '^%S+')
@@ -90,6 +98,7 @@ local function leave(member, why)
   end
   set('m:' .. member, nil)
   set('e:' .. member, nil)
+  set('l:' .. member, nil)
   set('g:' .. member, string.format('%.0f ', now) .. why)
   changed = true
 end
@@ -190,6 +199,7 @@ local function handOver()
       set('o:' .. p, nil)
       set('d:' .. p, nil)
       lease(from)
+      loses(from)
     end
   end
 end
@@ -213,6 +223,9 @@ local function exchange()
   end
   if gave or #take > 0 then
     lease(me)
+  end
+  if gave then
+    loses(me)
   end
   for _, p in ipairs(take) do
     set('o:' .. p, me .. ' ' .. hash['e:' .. me])
@@ -275,6 +288,7 @@ else
     line = count('line')
     set('g:' .. me, nil)
     lease(me)
+    loses(me) -- all that it had before it was silent
     call('SADD', KEYS[4], group)
   end
   set('m:' .. me, string.format('%.0f ', now + timeout) .. line)

@@ -16,12 +16,12 @@ local group, member, number, lease = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local moves = tonumber(ARGV[6])
 local records = 7 + moves * 8
 
-local state = redis.call('HMGET', KEYS[2], 's:' .. member, 'e:' .. member)
+local state = redis.call('HMGET', KEYS[2], 's:' .. member, 'e:' .. member, 'l:' .. member)
 if tonumber(state[1] or '0') >= tonumber(number) then
   return 0
 end
-if lease ~= '' and state[2] ~= lease then
-  return redis.error_reply('FENCED the lease is another one')
+if lease ~= '' and (not state[2] or tonumber(state[3] or '0') > tonumber(lease)) then
+  return redis.error_reply('FENCED the member has lost something since')
 end
 for i = 7, records - 1, 8 do
   local at = redis.call('HMGET', KEYS[2], ARGV[i + 1], ARGV[i + 3])
