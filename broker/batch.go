@@ -22,7 +22,8 @@ type Batch struct {
 
 	// Under c.mu.
 	all     bool // stands for all open batches: a Consumer.Settle
-	ready   bool // a Settle waits, with what follows
+	inside  bool // a Settle has not returned
+	ready   bool // it waits, with what follows
 	results []Record
 	routed  []int32 // the results' partitions
 	busy    bool    // part of a settle that is under way or in doubt

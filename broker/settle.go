@@ -32,13 +32,19 @@ var errTwice = errors.New("another Settle of this is under way")
 // settle waits until the batch is settled or cannot be.
 func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, routed []int32) error {
 	c.mu.Lock()
-	if b.over || b.ready {
+	if b.over || b.inside {
 		defer c.mu.Unlock()
-		if b.ready {
+		if b.inside {
 			return errTwice
 		}
 		return b.err
 	}
+	b.inside = true
+	defer func() {
+		c.mu.Lock()
+		b.inside = false
+		c.mu.Unlock()
+	}()
 	b.results, b.routed = results, routed // a settle under way or in doubt has its own
 	b.ready = true
 	lead := !c.settling

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -483,4 +484,30 @@ func TestOldestIsTheOldestRecordOfABatch(t *testing.T) {
 	if got := b.Oldest(); !got.Equal(now.Add(-time.Minute)) {
 		t.Errorf("Oldest is %v, want a minute before %v", got, now)
 	}
+}
+
+// Settles of one batch from several goroutines are a mistake that must not stop
+// anything: one at a time goes on, the others are refused.
+func TestManySettlesOfOneBatchStopNothing(t *testing.T) {
+	c, m := joinFake(t, 1)
+	m.settles = func(context.Context, int, *Settlement) (bool, error) { return false, ErrFull }
+	b := singles(t, c, m, 1)[0]
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			for range 3_000 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i+1)*3*time.Microsecond)
+				_ = b.Settle(ctx, results("x")...)
+				cancel()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("a Settle does not return")
+	}
+	c.Rewind()
 }
