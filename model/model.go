@@ -61,5 +61,11 @@ func (e invalidError) Error() string        { return e.err.Error() }
 func (e invalidError) Unwrap() error        { return e.err }
 func (e invalidError) Is(target error) bool { return target == ErrInvalid }
 
-// Invalid makes err match [ErrInvalid], leaving its text as it is.
-func Invalid(err error) error { return invalidError{err} }
+// Invalid makes err match [ErrInvalid], leaving its text as it is. Of nil it makes
+// nil.
+func Invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return invalidError{err}
+}

@@ -299,3 +299,9 @@ func TestEachEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestInvalidOfNilIsNoError(t *testing.T) {
+	if err := model.Invalid(nil); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

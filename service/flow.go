@@ -48,13 +48,14 @@ func (f *flow) run(ctx, work context.Context) error {
 	err := f.poll(ctx, work)
 	f.tasks.Wait()
 	f.c.Rewind()
+	left := f.s.load.open.Swap(0)
+	f.s.load.waiting.Store(0)
 	if f.err != nil {
 		return f.err
 	}
-	if n := f.s.load.open.Swap(0); n > 0 {
-		f.s.c.Logger.Warn("batches given back: the grace period is over", "records", n)
+	if left > 0 {
+		f.s.c.Logger.Warn("batches given back: the grace period is over", "records", left)
 	}
-	f.s.load.waiting.Store(0)
 	return err
 }
 

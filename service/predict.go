@@ -137,8 +137,8 @@ func (p *predictor) attempt(ctx context.Context, which []int) (left []int, faile
 func (p *predictor) take(i int, a model.Answer) bool {
 	o := &p.out[i]
 	o.attempts++
-	o.values, o.err = a.Values, a.Err
-	return a.Err != nil && !errors.Is(a.Err, model.ErrInvalid)
+	o.values, o.err = a.Values, readable(a.Err)
+	return o.err != nil && !errors.Is(o.err, model.ErrInvalid)
 }
 
 // call calls the model, with its time limit, and contains its panics.
@@ -153,8 +153,26 @@ func (p *predictor) call(ctx context.Context, items []model.Item) (answers []mod
 		}
 	}()
 	answers, err = p.s.c.Model.Predict(ctx, items)
+	err = readable(err)
 	if err == nil && len(answers) != len(items) {
 		return nil, fmt.Errorf("the model gave %d answers to %d items", len(answers), len(items))
 	}
 	return answers, err
+}
+
+// readable is the error, or a panic in its place: a model's error may be a nil
+// pointer of its own type, which panics when it is asked for its text or compared,
+// outside of where the model's panics are contained.
+func readable(err error) (same error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			same = &model.PanicError{Value: fmt.Sprintf("the error of type %T: %v", err, v), Stack: debug.Stack()}
+		}
+	}()
+	_ = err.Error()
+	_ = errors.Is(err, model.ErrInvalid)
+	return err
 }

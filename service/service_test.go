@@ -573,3 +573,26 @@ func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
 		t.Errorf("dead letter %v", dead.Headers)
 	}
 }
+
+// ill is an error type whose nil pointer cannot be asked for its text.
+type ill struct{ text string }
+
+func (i *ill) Error() string { return i.text }
+
+func TestAnErrorThatCannotBeReadIsADeadLetter(t *testing.T) {
+	var none *ill
+	for name, m := range map[string]model.Model{
+		"of an item": each(func(string) model.Answer { return model.Fail(none) }),
+		"of a call":  predict(func(context.Context, []model.Item) ([]model.Answer, error) { return nil, none }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.publish("poison")
+			defer b.serve(m)()
+			dead := b.read("svc.dead", 1)[0]
+			if got := string(dead.Header(lineage.Error)); !strings.Contains(got, "*service_test.ill") {
+				t.Errorf("the letter says %q", got)
+			}
+		})
+	}
+}
