@@ -6,6 +6,7 @@ package brokers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -70,6 +71,9 @@ func find(address string) (scheme, error) {
 	for _, s := range schemes {
 		examples = append(examples, s.example)
 	}
+	if strings.ContainsAny(name, "@/") || name == address {
+		return scheme{}, fmt.Errorf("the broker's URL has no scheme: write %s", strings.Join(examples, " or "))
+	}
 	return scheme{}, fmt.Errorf("no broker has the scheme %q: write %s", name, strings.Join(examples, " or "))
 }
 
@@ -79,17 +83,20 @@ func openEmbedded(_ context.Context, address string, o Options) (*broker.Broker,
 		dir = "millrace-data"
 	}
 	options := embedded.Options{Logger: o.Logger}
-	_, query, _ := strings.Cut(address, "?")
+	name, query, _ := strings.Cut(address, "?")
+	if name != "" && name != "embedded" {
+		return nil, errors.New("the embedded broker has no address: write embedded, and its folder as the data directory")
+	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("broker %s: %w", address, err)
+		return nil, errors.New("the embedded broker's parameters cannot be read: write embedded?durability=fsync or os")
 	}
 	for name := range values {
 		if name != "durability" {
-			return nil, fmt.Errorf("broker %s: there is no parameter %s; the embedded broker has durability=fsync or os", address, name)
+			return nil, fmt.Errorf("the embedded broker has no parameter %.20q: it has durability=fsync or os", name)
 		}
 		if options.Durability, err = embedded.ParseDurability(values.Get(name)); err != nil {
-			return nil, fmt.Errorf("broker %s: %w", address, err)
+			return nil, fmt.Errorf("the embedded broker: %w", err)
 		}
 	}
 	return embedded.Open(dir, options)

@@ -35,9 +35,12 @@ func TestDurabilityIsAParameterOfTheEmbeddedBroker(t *testing.T) {
 		}
 	}
 	for url, want := range map[string]string{
-		"embedded?durability=fast": `broker embedded?durability=fast: durability "fast": write fsync or os`,
-		"embedded?fsync=no":        "broker embedded?fsync=no: there is no parameter fsync; the embedded broker has durability=fsync or os",
-		"reids://bob:secret@host":  `no broker has the scheme "reids": write embedded or redis://host:6379 or kafka://host:9092`,
+		"embedded?durability=fast":    `the embedded broker: durability "fast": write fsync or os`,
+		"embedded?fsync=no":           `the embedded broker has no parameter "fsync": it has durability=fsync or os`,
+		"embedded://bob:secret@h?x=1": "the embedded broker has no address: write embedded, and its folder as the data directory",
+		"secret@host:6379":            "the broker's URL has no scheme: write embedded or redis://host:6379 or kafka://host:9092",
+		"://bob:secret@host":          "the embedded broker has no address: write embedded, and its folder as the data directory",
+		"reids://bob:secret@host":     `no broker has the scheme "reids": write embedded or redis://host:6379 or kafka://host:9092`,
 	} {
 		if _, err := Open(t.Context(), url, Options{DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)}); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", url, err, want)
