@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,6 +95,7 @@ type App struct {
 	c       config
 	units   []*unit
 	metrics *metrics
+	ran     atomic.Bool // Run was called
 	started chan struct{}
 	retrier *retrier
 	gateway *gateway.Gateway
@@ -271,8 +273,11 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 }
 
 // Run serves until ctx ends, then drains. It returns nil after a clean drain.
-func (a *App) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (a *App) Run(caller context.Context) error {
+	if a.ran.Swap(true) {
+		return errors.New("millrace: Run was called before: make another App")
+	}
+	ctx, cancel := context.WithCancelCause(caller)
 	defer cancel(nil)
 	defer a.gateway.Close()
 	defer context.AfterFunc(ctx, a.gateway.Drain)()
@@ -294,10 +299,10 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.drain(ended); err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if caller.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx) // what a service or gather ended with
 }
 
 // drain waits for the units to end. A model that does not return is left behind.

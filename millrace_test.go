@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,5 +188,46 @@ func TestEveryTicketIsAnsweredOnceWithAllItsParts(t *testing.T) {
 	}
 	if len(ids) != n-1 || ids["T-0"] != 2 {
 		t.Errorf("%d different ids, T-0 is there %d times", len(ids), ids["T-0"])
+	}
+}
+
+func TestRunIsOnceOnly(t *testing.T) {
+	b := open(t, vfs.NewMem())
+	a, stop := start(t, b, load(t, graph), Options{})
+	stop()
+	if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "called before") {
+		t.Errorf("a second Run: %v", err)
+	}
+}
+
+// hasty is a driver that gives up waiting by itself.
+type hasty struct{ broker.Driver }
+
+func (hasty) Join(context.Context, string, broker.Position, []string) (broker.Member, error) {
+	return nil, fmt.Errorf("metadata: %w", context.DeadlineExceeded)
+}
+
+// Who stops serving with a context that lives must not look as if it had drained.
+func TestRunEndsWithWhatEndedAServiceWhateverItWraps(t *testing.T) {
+	b := open(t, vfs.NewMem())
+	a, err := New(t.Context(), broker.New(hasty{b.Driver()}, b.Options()), load(t, graph), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+func TestACallersCauseIsNoErrorOfRun(t *testing.T) {
+	b := open(t, vfs.NewMem())
+	a, err := New(t.Context(), b, load(t, graph), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("operator asked"))
+	if err := a.Run(ctx); err != nil {
+		t.Errorf("Run returned %v after a drain", err)
 	}
 }

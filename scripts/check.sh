@@ -39,11 +39,11 @@ export CGO_ENABLED=0
 step "lint" make -s lint
 step "build" go build ./...
 # Four packages at once on two cores: some mostly wait for their servers.
-step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 12m $(go list ./... | grep -v -e /internal/test/crash -e /internal/test/parity)
+step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 25m $(go list ./... | grep -v -e /internal/test/crash -e /internal/test/parity)
 step "allocations" go test -count=1 -timeout 5m -run Allocat ./text/...
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
 beside go test -count=1 -timeout 10m ./internal/test/crash -run Outage -parallel 4
-step "parity" go test -count=1 -timeout 10m ./internal/test/parity
+step "parity" go test -count=1 -timeout 15m ./internal/test/parity
 step "crash" go test -count=1 -timeout 5m ./internal/test/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/test/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/test/crash -run OnKafka
