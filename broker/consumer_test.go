@@ -230,7 +230,31 @@ func TestWhatIsFencedOfAKeptPartitionComesAgainWhenTheBatchesBeforeItAreSettled(
 	})
 }
 
-// As above, but the driver finds out, in a settle, while a Poll waits.
+// A fenced batch takes those behind it along, and they those behind them, in other
+// partitions too. The driver need not be asked.
+func TestAFenceGoesOnThroughThePartitionsThatBatchesShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 4)
+		over := func(partitions ...int32) *Batch {
+			for _, p := range partitions {
+				m.publish(p, 1)
+			}
+			return open(t, c, 10)
+		}
+		chain := []*Batch{over(0, 1), over(1, 2), over(2)}
+		apart := over(3)
+		m.own(1, 2, 3)
+		m.publish(3, 1)
+		open(t, c, 10)
+		for i, b := range chain {
+			wantErr(t, fmt.Sprint("batch ", i), begin(t.Context(), b, "fenced"), ErrFenced)
+		}
+		wantErr(t, "a batch of another partition", begin(t.Context(), apart, "apart"), nil)
+		wantList(t, "settled", m.said(), "3:0-1 apart")
+	})
+}
+
+// The driver finds out, in a settle, while a Poll waits.
 func TestPollBeginsAgainWhenASettleIsFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 2)

@@ -187,3 +187,27 @@ func TestRewindForgetsASettleInDoubt(t *testing.T) {
 		wantList(t, "published", m.published(), "a")
 	})
 }
+
+// The driver hears of it, though there is nothing to poll again: what comes next is
+// another settlement.
+func TestRewindForgetsASettleInDoubtWithoutABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		lost := errors.New("connection lost")
+		m.settles = func(_ context.Context, n int, _ *Settlement) (bool, error) {
+			if n == 0 {
+				return true, lost
+			}
+			return true, nil
+		}
+		if err := c.Settle(t.Context(), results("a")...); !errors.Is(err, lost) {
+			t.Fatalf("settle: %v", err)
+		}
+		c.Rewind()
+		if err := c.Settle(t.Context(), results("b")...); err != nil {
+			t.Fatal(err)
+		}
+		wantList(t, "rewound", []string{fmt.Sprint(m.rewound)}, "[[]]")
+		wantList(t, "published", m.published(), "a", "b")
+	})
+}
