@@ -156,7 +156,7 @@ func TestAPanicIsToldWithoutItsStackUnlessAskedFor(t *testing.T) {
 	for value, want := range map[string]bool{"": false, "1": true} {
 		t.Setenv(debugVariable, value)
 		var errOut bytes.Buffer
-		code := (&console{err: &errOut}).panicked("boom", []byte("goroutine 1 [running]"))
+		code := (&console{name: "millrace", err: &errOut}).panicked("boom", []byte("goroutine 1 [running]"))
 		if code != exitFailed || !strings.HasPrefix(errOut.String(), "millrace: internal error: boom\n") {
 			t.Errorf("exit code %d, %q", code, &errOut)
 		}
@@ -168,7 +168,7 @@ func TestAPanicIsToldWithoutItsStackUnlessAskedFor(t *testing.T) {
 
 func TestAnErrorOfSeveralLinesIsPrintedOnOne(t *testing.T) {
 	var errOut bytes.Buffer
-	code := (&console{err: &errOut}).report(errors.Join(errors.New("the first"), errors.New("the\tsecond")))
+	code := (&console{name: "millrace", err: &errOut}).report(errors.Join(errors.New("the first"), errors.New("the\tsecond")))
 	if code != exitFailed || errOut.String() != "millrace: the first; the second\n" {
 		t.Errorf("exit code %d, %q", code, &errOut)
 	}
