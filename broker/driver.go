@@ -112,8 +112,8 @@ type Move struct {
 // Settlement is what a Settle does. [ErrFenced] means that the member has lost a
 // partition of the moves since they were polled, or stands elsewhere in it than at
 // From; ErrUnknownTopic and ErrFull, like ErrFenced, that nothing was changed.
-// After any other error the same settlement may be given again, and takes place
-// once.
+// After any other error the same settlement, by its pointer, may be given again, and
+// takes place once.
 type Settlement struct {
 	Moves []Move
 
