@@ -106,7 +106,7 @@ func New(b *broker.Broker, c Config) (*Gather, error) {
 	if err := c.check(b); err != nil {
 		return nil, fmt.Errorf("gather %q: %w", c.Name, err)
 	}
-	c.Batch.Records = cmp.Or(c.Batch.Records, 4096)
+	c.Batch.Records = cmp.Or(c.Batch.Records, 16384)
 	c.MaxOpen = cmp.Or(c.MaxOpen, 16384)
 	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	if c.Start.IsZero() {
