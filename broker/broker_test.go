@@ -41,7 +41,7 @@ func TestParsePosition(t *testing.T) {
 			t.Errorf("ParsePosition(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "-1", "soon", "-24h", "nand", "infd"} {
+	for _, bad := range []string{"", "-1", "soon", "-24h", "nand", "infd", "36500d2562047h"} {
 		if p, err := ParsePosition(bad, now); err == nil {
 			t.Errorf("ParsePosition(%q) = %v, want an error", bad, p)
 		}

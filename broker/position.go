@@ -5,6 +5,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -42,8 +43,20 @@ func Forever() Position { return Position{kind: forever} }
 // Outside of what is kept it is the nearest record, or the end.
 func Offset(n int64) Position { return Position{kind: atOffset, offset: n} }
 
-// At is before the first record that was appended at t or later.
-func At(t time.Time) Position { return Position{kind: atTime, time: t} }
+// At is before the first record that was appended at t or later. Times that
+// nanoseconds since 1970 cannot express in 63 bits are taken for the nearest that
+// they can: nothing was appended before 1970, nor in 2262.
+func At(t time.Time) Position {
+	switch {
+	case t.Before(firstTime):
+		t = firstTime
+	case t.After(lastTime):
+		t = lastTime
+	}
+	return Position{kind: atTime, time: t}
+}
+
+var firstTime, lastTime = time.Unix(0, 0).UTC(), time.Unix(0, math.MaxInt64).UTC()
 
 // IsZero reports whether the position is unset.
 func (p Position) IsZero() bool { return p.kind == unset }
@@ -145,7 +158,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		return days, nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil {
+	if err != nil || d > math.MaxInt64-days {
 		return 0, fmt.Errorf("duration %q: write a number with ms, s, m, h or d, such as 500ms, 5s, 24h or 7d", s)
 	}
 	return days + d, nil

@@ -85,8 +85,10 @@ func readByTime(s *suite) {
 	s.wantValues("read to a time", s.read(topic, 0, broker.Start(), broker.At(middle.Time)), values(all[:cut])...)
 	longAgo := broker.At(middle.Time.Add(-24 * time.Hour))
 	s.wantValues("read from long ago", s.read(topic, 0, longAgo, broker.Position{}), values(all)...)
-	future := broker.At(middle.Time.Add(24 * time.Hour))
-	s.wantValues("read from the future", s.read(topic, 0, future, broker.Position{}))
+	for _, future := range []time.Time{middle.Time.Add(24 * time.Hour), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)} {
+		s.wantValues("read from the future", s.read(topic, 0, broker.At(future), broker.Position{}))
+		s.wantValues("read to the future", s.read(topic, 0, broker.Start(), broker.At(future)), values(all)...)
+	}
 }
 
 func readAllPartitions(s *suite) {

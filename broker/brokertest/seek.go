@@ -59,6 +59,8 @@ func seekMoves(s *suite) {
 		{broker.Offset(all[1].Offset), 1},
 		{broker.At(late.Time), byTime},
 		{broker.At(late.Time.Add(-24 * time.Hour)), 0},
+		{broker.At(time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)), 0},
+		{broker.At(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)), end},
 		{broker.End(), end},
 		{broker.Offset(all[len(all)-1].Offset + 1<<40), end}, // beyond what is appended here, with any gaps
 	} {
