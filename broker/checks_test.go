@@ -124,7 +124,11 @@ func TestPublishIsChecked(t *testing.T) {
 	limit.Value = bytes.Repeat([]byte{'x'}, DefaultMaxRecordBytes-limit.Size())
 	over := limit
 	over.Value = append(bytes.Clone(limit.Value), 'x')
+	headers := Record{Topic: "in", Headers: make([]Header, MaxHeaders)}
+	more := Record{Topic: "in", Headers: make([]Header, MaxHeaders+1)}
 	for _, c := range []checked{
+		{name: "as many headers as may be", call: publish(small, headers), saw: "Append"},
+		{name: "a header too many", call: publish(small, more), err: ErrTooLarge},
 		{name: "a record at the limit", call: publish(small, limit), saw: "Append"},
 		{name: "a record over the limit", call: publish(small, over), err: ErrTooLarge},
 		{name: "to an unknown topic", call: publish(small, Record{Topic: "nowhere"}), err: ErrUnknownTopic},

@@ -26,13 +26,18 @@ var (
 
 // TooLargeError is an [ErrTooLarge] that names the record.
 type TooLargeError struct {
-	Index int // in the call's records
-	Size  int // bytes
-	Limit int // bytes
+	Index   int  // in the call's records
+	Size    int  // bytes, or the number of headers
+	Limit   int  // likewise
+	Headers bool // it has too many headers
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("record %d is too large: %d bytes, the limit is %d", e.Index, e.Size, e.Limit)
+	unit := "bytes"
+	if e.Headers {
+		unit = "headers"
+	}
+	return fmt.Sprintf("record %d is too large: %d %s, the limit is %d", e.Index, e.Size, unit, e.Limit)
 }
 
 // Is makes the error match [ErrTooLarge].

@@ -60,6 +60,10 @@ func (r *Record) Size() int {
 // it is opened with another limit.
 const DefaultMaxRecordBytes = 8 << 20
 
+// MaxHeaders is the most headers of a record that a broker takes. Records that
+// others have put there may have more.
+const MaxHeaders = 1000
+
 // Place is where a record stands.
 type Place struct {
 	Topic     string

@@ -29,6 +29,9 @@ func (b *Broker) route(ctx context.Context, records []Record) ([]int32, error) {
 	run := 0           // how many more of them
 	for i := range records {
 		r := &records[i]
+		if n := len(r.Headers); n > MaxHeaders {
+			return nil, &TooLargeError{Index: i, Size: n, Limit: MaxHeaders, Headers: true}
+		}
 		if size := r.Size(); size > b.o.MaxRecordBytes {
 			return nil, &TooLargeError{Index: i, Size: size, Limit: b.o.MaxRecordBytes}
 		}

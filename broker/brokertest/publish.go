@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ func publishRoundTrip(s *suite) {
 		{Value: []byte("headers"), Headers: []broker.Header{
 			{Key: "a", Value: []byte("1")}, {Key: "b"}, {Key: "a", Value: []byte("2")}, {Key: "ключ", Value: everyByte}, {Key: "a", Value: []byte("1")},
 		}},
+		{Headers: slices.Repeat([]broker.Header{{Key: "h", Value: []byte("many")}}, broker.MaxHeaders)},
 		{Value: bytes.Repeat([]byte("a large value "), min(1<<20, s.h.MaxRecordBytes/2)/14)},
 	}
 	for i := range sent {

@@ -5,6 +5,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,4 +185,33 @@ func TestASettleFromAnotherPositionIsRefused(t *testing.T) {
 	}
 	wantValues(t, readAll(t, b, "out"))
 	wantValues(t, poll(t, c, broker.Want{}), "a", "b")
+}
+
+// Somebody has put something else under the key of a stream: what was to be added
+// to the streams before it is not there, however often the settle is tried.
+func TestAScriptThatFailsHalfWayLeavesNothing(t *testing.T) {
+	s := servers.Start(t, servers.Options{})
+	b := open(t, s.URL(), rarelyBeating())
+	create(t, b, "in", 1)
+	create(t, b, "out", 1)
+	create(t, b, "other", 1)
+	publish(t, b, pinned("in", "a"))
+	redis := s.Client()
+	must(t, redis.Set(t.Context(), "{millrace}:other:0", "not a stream", 0).Err())
+	c := join(t, b, "g", "in")
+	wantValues(t, poll(t, c, broker.Want{}), "a")
+	for range 3 {
+		err := c.Settle(bounded(t), pinned("out", "a"), pinned("out", "b"), pinned("other", "c"))
+		if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") || !strings.Contains(err.Error(), "other:0") {
+			t.Errorf("settled with %v, want the key that is no stream", err)
+		}
+		if _, err := b.Publish(bounded(t), pinned("out", "p"), pinned("other", "q")); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+			t.Errorf("published with %v", err)
+		}
+	}
+	wantValues(t, readAll(t, b, "out"))
+	must(t, redis.Del(t.Context(), "{millrace}:other:0").Err())
+	must(t, c.Settle(bounded(t), pinned("out", "a"), pinned("out", "b"), pinned("other", "c")))
+	wantValues(t, readAll(t, b, "out"), "a", "b")
+	wantValues(t, readAll(t, b, "other"), "c")
 }

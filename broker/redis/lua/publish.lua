@@ -24,7 +24,11 @@ local function add(stream, ids, i, j)
   end
 end
 
-for stream, ids in pairs(append(3)) do
+local added, failure = append(3)
+if not added then
+  return failure
+end
+for stream, ids in pairs(added) do
   add(stream, ids, 1, #ids)
 end
 answer = cjson.encode(ranges)

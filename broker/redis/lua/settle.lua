@@ -33,7 +33,10 @@ for i = 7, records - 1, 8 do
   end
 end
 
-append(records)
+local added, failure = append(records)
+if not added then
+  return failure
+end
 redis.call('HSET', KEYS[2], 's:' .. member, number)
 for i = 7, records - 1, 8 do
   local stream = KEYS[tonumber(ARGV[i])]
