@@ -34,8 +34,9 @@ for fetch in scripts/fetch-*.sh; do
 	[ -e "$fetch" ] && need "$(basename "$fetch" .sh | sed 's/fetch-//')" "$fetch"
 done
 
-# All but the race detector does without cgo, so that packages are compiled once.
-export CGO_ENABLED=0
+# All but the race detector does without cgo and without paths in what it builds, as
+# the tests of the documentation do, so that packages are compiled once.
+export CGO_ENABLED=0 GOFLAGS=-trimpath
 step "lint" make -s lint
 step "build" go build ./...
 # Four packages at once on two cores: some mostly wait for their servers.

@@ -65,7 +65,7 @@ func tryProgram(t *testing.T, b block) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-trimpath", "-o", "program", ".")
-	build.Dir = dir
+	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s:%d: %v\n%s", b.page, b.line, err, out)
 	}

@@ -40,7 +40,7 @@ func TestReadmeSampleIsReal(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command.text)
 	cmd.Dir = copyOfTheRepository(t)
-	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath", "CGO_ENABLED=0")
 	var progress strings.Builder
 	cmd.Stderr = &progress
 	out, err := cmd.Output()

@@ -109,7 +109,7 @@ func (m module) goTool(args ...string) string {
 	cmd := exec.CommandContext(m.Context(), "go", args...)
 	cmd.Dir = m.dir
 	// As the repository is built, so that its packages are compiled once.
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod -trimpath", "GOPROXY=off", "GOWORK=off", "CGO_ENABLED=0")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
