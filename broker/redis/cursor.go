@@ -5,6 +5,7 @@ package redis
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -23,6 +24,8 @@ type cursor struct {
 	limit   id              // the last entry to read
 	more    bool            // there may be entries after fetched
 	asked   *request        // the last read that asks for what is after fetched
+	foreign string          // the entry after fetched, whose id is no offset; "" for none
+	again   time.Time       // when to look whether that is still so
 	paused  bool
 	gone    bool // it is not the member's any more
 
@@ -33,6 +36,9 @@ type cursor struct {
 	position position
 	ends     []position
 }
+
+// foreignPause is how long a stream rests at an entry that cannot be read.
+const foreignPause = 2 * time.Second
 
 func newCursor(t *topic, partition int32, from position) *cursor {
 	c := &cursor{topic: t, partition: partition, stream: t.streams[partition], limit: math.MaxInt64}
@@ -50,7 +56,7 @@ func (c *cursor) seek(to position) {
 // reread forgets what was read ahead.
 func (c *cursor) reread() {
 	c.buffer, c.taken, c.asked = nil, 0, nil
-	c.fetched, c.more = c.next.last, true
+	c.fetched, c.more, c.again = c.next.last, true, time.Time{}
 }
 
 // pass goes past what was taken.
@@ -64,6 +70,11 @@ func (c *cursor) pass() {
 	left := copy(c.buffer, c.buffer[c.taken:])
 	clear(c.buffer[left:])
 	c.buffer, c.taken = c.buffer[:left], 0
+}
+
+// ended reports whether there is nothing to read at present.
+func (c *cursor) ended() bool {
+	return c.fetched >= c.limit || c.foreign != "" && time.Now().Before(c.again)
 }
 
 // idle reports whether nothing is to be taken.
@@ -82,10 +93,13 @@ func (c *cursor) absorb(ch *chunk) {
 		return
 	}
 	records := ch.records
+	if c.foreign = ch.beyond; c.foreign != "" {
+		c.again = time.Now().Add(foreignPause)
+	}
 	for len(records) > 0 && id(records[0].Offset) <= c.fetched {
 		records = records[1:]
 	}
-	c.more = ch.full
+	c.more = ch.full && c.foreign == ""
 	for len(records) > 0 && id(records[len(records)-1].Offset) > c.limit {
 		records = records[:len(records)-1]
 		c.more = false

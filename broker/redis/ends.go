@@ -59,6 +59,9 @@ func (d *driver) ends(ctx context.Context, streams []string) ([]streamEnds, erro
 
 // resolve finds the entry that is before a position.
 func (e streamEnds) resolve(to broker.Position) id {
+	if (to.IsEnd() || to.IsForever()) && e.Last == beyond {
+		return idAt(time.Now()) // which is after all that can be read
+	}
 	if to.IsEnd() || to.IsForever() {
 		return e.Last
 	}
@@ -115,11 +118,15 @@ func (d *driver) countAfter(ctx context.Context, stream string, e streamEnds, af
 }
 
 func (d *driver) countSome(ctx context.Context, stream string, after, to id, look int) (int64, id, error) {
+	end := to.String()
+	if to == beyond {
+		end = "+"
+	}
 	a, err := decode[struct {
 		Count int64
 		Last  id
 	}](call(ctx, d, func(ctx context.Context) (any, error) {
-		return d.eval(ctx, d.scripts.count, []string{stream}, after.String(), to.String(), look)
+		return d.eval(ctx, d.scripts.count, []string{stream}, after.String(), end, look)
 	}))
 	return a.Count, a.Last, err
 }

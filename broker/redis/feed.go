@@ -36,7 +36,7 @@ func (f *feed) request(records, bytes int) *request {
 	q := &request{count: min(max(4*records, 64), readCount), expected: f.size + f.size/8}
 	q.space, f.space = f.space, nil
 	for _, c := range f.cursors {
-		if !c.leaving && c.waiting() <= 2*records && c.fetched < c.limit {
+		if !c.leaving && c.waiting() <= 2*records && !c.ended() {
 			q.cursors = append(q.cursors, c)
 			q.after = append(q.after, c.fetched)
 		}
@@ -68,7 +68,7 @@ func (f *feed) begin(q *request) {
 // covered reports whether the latest read brings all records that may be needed.
 func (f *feed) covered() bool {
 	for _, c := range f.cursors {
-		if !c.idle() && c.waiting() == 0 && c.fetched < c.limit && c.asked != f.latest {
+		if !c.idle() && c.waiting() == 0 && !c.ended() && c.asked != f.latest {
 			return false
 		}
 	}
@@ -103,7 +103,7 @@ func (f *feed) absorb(a *answer) {
 		bytes += ch.bytes
 		records += len(ch.records)
 		if a.request.round == f.round {
-			a.request.cursors[i].absorb(ch)
+			f.absorbChunk(a.request.cursors[i], ch)
 		}
 	}
 	f.size = min(a.size, 4<<20)
@@ -115,6 +115,16 @@ func (f *feed) absorb(a *answer) {
 	// It grows at once and falls slowly: large records often come together.
 	now := float64(bytes)/float64(records) + 64
 	f.average = max(now, (7*f.average+now)/8)
+}
+
+func (f *feed) absorbChunk(c *cursor, ch *chunk) {
+	before := c.foreign
+	c.absorb(ch)
+	if c.foreign != "" && c.foreign != before {
+		f.d.options.Logger.Error("a partition is not read on: an entry has an id that is not a time in milliseconds and a number below a million. "+
+			"Delete it (XDEL), and set the stream's last id back (XSETID); add entries with the id *",
+			"server", f.d.server, "stream", c.stream, "entry", c.foreign)
+	}
 }
 
 // restart forgets what was read ahead, and what is being read.

@@ -132,7 +132,8 @@ func (a *answer) parse(raw []byte) error {
 	at := 0
 	return parseStreams(raw, func(key []byte, r *resp) error {
 		if string(key) == q.events {
-			return r.entries(func(int) {}, func(at id, _ [][]byte) { a.event = at.String() })
+			_, err := r.entries(func(int) {}, func(at id, _ [][]byte) { a.event = at.String() })
+			return err
 		}
 		for at < len(q.cursors) && q.cursors[at].stream != string(key) {
 			at++ // the answer has the streams' order, without those that have nothing
@@ -143,12 +144,12 @@ func (a *answer) parse(raw []byte) error {
 		ch, c := &a.chunks[at], q.cursors[at]
 		before, first := len(r.rest), len(a.space)
 		grow := func(n int) { a.space = slices.Grow(a.space, n) }
-		err := r.entries(grow, func(at id, fields [][]byte) {
+		foreign, err := r.entries(grow, func(at id, fields [][]byte) {
 			rec := broker.Record{Topic: c.topic.Name, Partition: c.partition, Offset: int64(at), Time: at.time()}
 			setFields(&rec, fields, n)
 			a.space = append(a.space, rec)
 		})
-		ch.records = a.space[first:]
+		ch.records, ch.beyond = a.space[first:], foreign
 		ch.bytes = before - len(r.rest)
 		ch.full = len(ch.records) >= q.count
 		return err

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -24,7 +25,15 @@ const (
 	maxMilli = math.MaxInt64/perMilli - 1
 )
 
-// parseID reads an id as Redis writes it.
+// beyond stands for the ids that are no offset, which others may have given to their
+// entries: of a time in other units, or with a greater number. It is above all others,
+// and has a successor.
+const beyond id = math.MaxInt64 - 1
+
+// errBeyond says that an id is one of those.
+var errBeyond = errors.New("its id is not a time in milliseconds and a number below a million")
+
+// parseID reads an id as Redis writes it. It is beyond if there is errBeyond.
 func parseID[T string | []byte](s T) (id, error) {
 	i := bytes.IndexByte([]byte(s), '-')
 	if i < 0 {
@@ -33,14 +42,16 @@ func parseID[T string | []byte](s T) (id, error) {
 	ms, ok1 := parseDigits(s[:i])
 	seq, ok2 := parseDigits(s[i+1:])
 	if !ok1 || !ok2 || ms > maxMilli || seq >= perMilli {
-		return 0, fmt.Errorf("entry %s cannot be read, because its id is not a time in milliseconds and a number below a million: add entries with the id *", s)
+		return beyond, fmt.Errorf("entry %s: %w", s, errBeyond)
 	}
 	return id(ms*perMilli + seq), nil
 }
 
-// UnmarshalText reads an id in a script's answer.
+// UnmarshalText reads an id in a script's answer, which may be beyond.
 func (i *id) UnmarshalText(text []byte) (err error) {
-	*i, err = parseID(text)
+	if *i, err = parseID(text); errors.Is(err, errBeyond) {
+		return nil
+	}
 	return err
 }
 

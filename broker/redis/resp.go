@@ -4,6 +4,7 @@ package redis
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -74,7 +75,8 @@ type chunk struct {
 	after   id // where it begins
 	records []broker.Record
 	bytes   int
-	full    bool // there may be more
+	full    bool   // there may be more
+	beyond  string // the id of the entry after the records, if it is no offset
 }
 
 // parseStreams reads the answer of XREAD and calls take with the key of each
@@ -105,32 +107,37 @@ func parseStreams(answer []byte, take func(key []byte, r *resp) error) error {
 }
 
 // entries reads a stream's entries, says how many there are and calls take for
-// each.
-func (r *resp) entries(begin func(n int), take func(at id, fields [][]byte)) error {
+// each, up to the first whose id is beyond, which it returns.
+func (r *resp) entries(begin func(n int), take func(at id, fields [][]byte)) (foreign string, err error) {
 	n, err := r.array()
 	if err != nil {
-		return err
+		return "", err
 	}
 	begin(n)
 	var fields [][]byte
 	for range n {
 		if _, err := r.array(); err != nil {
-			return err
+			return "", err
 		}
 		text, err := r.bytes()
 		if err != nil {
-			return err
+			return "", err
 		}
 		at, err := parseID(text)
-		if err != nil {
-			return err
+		switch {
+		case errors.Is(err, errBeyond):
+			foreign = cmp.Or(foreign, string(text))
+		case err != nil:
+			return "", err
 		}
 		if fields, err = r.strings(fields[:0]); err != nil {
-			return err
+			return "", err
 		}
-		take(at, fields)
+		if foreign == "" {
+			take(at, fields)
+		}
 	}
-	return nil
+	return foreign, nil
 }
 
 // strings appends an array of strings.

@@ -31,9 +31,12 @@ local function appendAll(first, ids)
       else
         local id = call('XADD', key, nextMilli[stream] or '*', unpack(ARGV, i, i + fields - 1))
         local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+        list[n] = id
+        if tonumber(ms) > 9223372036853 then
+          error({ err = 'FOREIGN the last entry of the stream ' .. key .. ' has an id beyond all times in milliseconds' })
+        end
         nextMilli[stream] = string.format('%.0f-0', tonumber(ms) + 1)
         left = 999999 - tonumber(seq)
-        list[n] = id
       end
       i = i + fields
     end
