@@ -98,7 +98,9 @@ func checkTraining(o Options, labels []string, examples []Example) error {
 	return nil
 }
 
-// trainer holds the weights while they are real numbers.
+// trainer holds the weights while they are real numbers. It is of one goroutine, and
+// its innermost loops are not watched by the race detector, which would make them
+// thirty times as slow, and with them every test that starts the example.
 type trainer struct {
 	o       Options
 	t       Training
@@ -183,6 +185,8 @@ func (tr *trainer) learn(e *Example, scores []float64, rate float32) {
 
 // descend steps the weights of the active labels. A feature's weights for all
 // labels are neighbours in memory, so they are stepped one after the other.
+//
+//go:norace
 func (tr *trainer) descend(v *Vector, rate float32) {
 	l2 := float32(tr.t.L2)
 	for n, l := range tr.active {
@@ -205,6 +209,7 @@ func (tr *trainer) descend(v *Vector, rate float32) {
 	}
 }
 
+//go:norace
 func (tr *trainer) score(v *Vector, scores []float64) {
 	for l := range scores {
 		scores[l] = float64(tr.bias[l].w)
