@@ -17,6 +17,7 @@ import (
 // that names a file is compiled by the page's commands.) Any other block is an
 // excerpt: its lines stand in a Go file of the repository.
 func TestGoBlocksAreTrue(t *testing.T) {
+	t.Parallel() // most of it waits
 	programs := 0
 	var sources []string
 	for _, page := range pages(t) {

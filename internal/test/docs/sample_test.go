@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write the samples of README.md anew")
 // TestReadmeSampleIsReal runs the commands that README.md names before its JSON
 // sample and compares what they print. How long a model took varies.
 func TestReadmeSampleIsReal(t *testing.T) {
+	t.Parallel() // most of it waits
 	if testing.Short() {
 		t.Skip("runs the commands of the README")
 	}

@@ -19,6 +19,7 @@ import (
 // the way. (What never ends or needs a server that is not there is in console
 // blocks.)
 func TestShellBlocksRun(t *testing.T) {
+	t.Parallel() // most of it waits
 	for _, page := range pages(t) {
 		script, runs := scriptOf(blocks(t, page))
 		if !runs {
