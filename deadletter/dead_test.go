@@ -422,6 +422,30 @@ func TestALetterThatWasCutIsTriedAgainWithTheWholeRecord(t *testing.T) {
 }
 
 // A key may be as large as a record; a listing of thousands may not.
+// The record's own headers may be what there was no room for.
+func TestALetterWithoutHeadersIsTriedAgainWithThem(t *testing.T) {
+	d := newDesk(t)
+	came := broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("v"), Headers: []broker.Header{{Key: "h", Value: make([]byte, 1<<20-20)}}}
+	if _, err := d.Publish(t.Context(), came); err != nil {
+		t.Fatal(err)
+	}
+	d.fail("small")
+	var saw []broker.Record
+	retry := func(ctx context.Context, _ string, letters []service.Letter, settle func([]broker.Record) error) (service.Observation, error) {
+		for _, l := range letters {
+			saw = append(saw, l.Record)
+		}
+		return d.service(ok).Retry(ctx, letters, settle)
+	}
+	if _, err := d.store.Retry(t.Context(), deadletter.Selection{}, retry); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(saw, func(r broker.Record) bool { return string(r.Key) == "k" })
+	if i < 0 || len(saw[i].Header("h")) != 1<<20-20 || string(saw[i].Value) != "v" {
+		t.Errorf("the model was given %.300v", saw)
+	}
+}
+
 func TestALongKeyIsCutInListings(t *testing.T) {
 	long := strings.Repeat("k", 100_000)
 	d := newDesk(t, long)

@@ -77,7 +77,7 @@ func (st *Store) complete(ctx context.Context, l *service.Letter) error {
 	if err != nil || r == nil {
 		return err
 	}
-	l.Record.Key, l.Record.Value, l.Cut = r.Key, r.Value, false
+	l.Record.Key, l.Record.Value, l.Record.Headers, l.Cut = r.Key, r.Value, r.Headers, false
 	return nil
 }
 

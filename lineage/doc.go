@@ -27,7 +27,7 @@
 //	mr-dead-record   letters            service          place of the record: topic/partition/offset
 //	mr-dead-model    letters            service          model and version that failed
 //	mr-dead-stack    letters            service          stack of the panic, if it was one
-//	mr-dead-cut      letters            service          the value's bytes, when value and perhaps key were left out for lack of room
+//	mr-dead-cut      letters            service          the value's bytes, when it was left out for lack of room; then "key" and "headers" if those were too
 //	mr-decision      decisions          deadletter       retried or dropped
 //	mr-of            gathered records   gather           id of the source that it answers
 //	mr-of-time       gathered records   gather           when that source was appended, RFC 3339

@@ -33,10 +33,16 @@ func (s Source) AppendTo(b []byte) []byte {
 // no other.
 func PlaceOf(r *broker.Record) Source { return Source{r.Topic, r.Partition, r.Offset} }
 
-// AppendID appends the record's id to b: its ID header or, for a source record,
-// its place.
+// MaxID is how many bytes an id may have for more to descend from it: some eighty
+// services of the longest names, one after another. What is made of a record
+// with a longer one begins a new lineage at the record's place, or the ids would
+// grow until they fill the records.
+const MaxID = 16 << 10
+
+// AppendID appends the record's id to b: its ID header or, for a source record and
+// one whose id is longer than [MaxID], its place.
 func AppendID(b []byte, r *broker.Record) []byte {
-	if id := r.Header(ID); id != nil {
+	if id := r.Header(ID); id != nil && len(id) <= MaxID {
 		return append(b, id...)
 	}
 	return PlaceOf(r).AppendTo(b)
@@ -79,7 +85,7 @@ func Parse(id string) (Path, error) {
 
 // Of returns the path of a record.
 func Of(r *broker.Record) (Path, error) {
-	if id := r.Header(ID); id != nil {
+	if id := r.Header(ID); id != nil && len(id) <= MaxID {
 		return Parse(string(id))
 	}
 	return Path{Source: PlaceOf(r)}, nil

@@ -9,7 +9,9 @@ import (
 	"reflect"
 )
 
-// Check returns why a model cannot be run: it is nil, it has no name, or what
+const maxName = 1000 // bytes
+
+// Check returns why a model cannot be run: it is nil, it has no name or one of more than 1,000 bytes, or what
 // made it (such as [JSON]) was given something wrong. Whoever takes models,
 // such as millrace.New, checks them.
 func Check(m Model) error {
@@ -22,8 +24,11 @@ func Check(m Model) error {
 	if b, ok := m.(broken); ok {
 		return b.err
 	}
-	if m.Name() == "" {
+	switch n := len(m.Name()); {
+	case n == 0:
 		return fmt.Errorf("the model (a %T) has no name; give it one with a version, such as urgency@1", m)
+	case n > maxName:
+		return fmt.Errorf("the name of the model (a %T) has %d bytes; use at most %d, as it is written into every result", m, n, maxName)
 	}
 	return nil
 }

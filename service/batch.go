@@ -22,9 +22,9 @@ type batch struct {
 	records []broker.Record
 	seen    Observation
 	predictor
-	item  []int  // record → index of its item, or -1 for a marker
-	bare  []bool // record → what it makes goes without key and value, for lack of room
-	again bool   // they are dead letters: a failure is marked in the topic already
+	item  []int // record → index of its item, or -1 for a marker
+	cuts  []cut // record → what its marker and dead letter go without, for lack of room
+	again bool  // they are dead letters: a failure is marked in the topic already
 
 	spans   []span
 	made    []broker.Record
@@ -40,7 +40,7 @@ func (b *batch) begin(records []broker.Record) {
 	b.records = records
 	b.seen = Observation{Records: len(records)}
 	b.items, b.item, b.spans = b.items[:0], b.item[:0], b.spans[:0]
-	b.bare = append(b.bare[:0], make([]bool, len(records))...)
+	b.cuts = append(b.cuts[:0], make([]cut, len(records))...)
 	oldest := time.Time{}
 	for i := range records {
 		r := &records[i]
@@ -95,21 +95,19 @@ func (b *batch) results() []broker.Record {
 		default:
 			b.seen.Values += len(o.values)
 			for n, v := range o.values {
-				b.add(i, b.s.c.To, r, v, b.head(i, r, n, len(o.values), o.attempts))
+				b.add(i, broker.Record{
+					Topic: b.s.c.To, Partition: r.Partition, Pinned: true,
+					Key: r.Key, Value: v, Headers: b.head(i, r, n, len(o.values), o.attempts),
+				})
 			}
 		}
 	}
 	return b.made
 }
 
-func (b *batch) add(i int, topic string, r *broker.Record, value []byte, headers []broker.Header) {
-	key := r.Key
-	if b.bare[i] {
-		key = nil
-	}
-	b.made = append(b.made, broker.Record{
-		Topic: topic, Partition: r.Partition, Pinned: true, Key: key, Value: value, Headers: headers,
-	})
+// add takes a record that is made of record i.
+func (b *batch) add(i int, made broker.Record) {
+	b.made = append(b.made, made)
 	b.madeBy = append(b.madeBy, i)
 }
 
@@ -136,35 +134,16 @@ func (b *batch) mark(i int, r *broker.Record, status, why string, attempts int) 
 	if why != "" {
 		headers = append(headers, broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(why, maxText))})
 	}
-	b.add(i, b.s.c.To, r, nil, headers)
+	b.addMarker(i, r, headers)
 }
 
 // pass hands a marker on: what failed or was skipped upstream is so here.
 func (b *batch) pass(i int, r *broker.Record) {
-	headers := append(b.head(i, r, 0, 1, 1), broker.Header{Key: lineage.Status, Value: r.Header(lineage.Status)})
+	headers := append(b.head(i, r, 0, 1, 1), broker.Header{Key: lineage.Status, Value: bounded(r.Header(lineage.Status), maxStatus)})
 	if why := r.Header(lineage.Error); why != nil {
-		headers = append(headers, broker.Header{Key: lineage.Error, Value: why})
+		headers = append(headers, broker.Header{Key: lineage.Error, Value: bounded(why, maxText)})
 	}
-	b.add(i, b.s.c.To, r, nil, headers)
-}
-
-// tooLarge makes the item whose result the broker refused a failed one, and what
-// it refused of a failed one or a marker go without key and value. It reports
-// whether that can help.
-func (b *batch) tooLarge(e *broker.TooLargeError) bool {
-	if e.Index < 0 || e.Index >= len(b.madeBy) {
-		return false
-	}
-	i := b.madeBy[e.Index]
-	if n := b.item[i]; n >= 0 && b.out[n].err == nil {
-		b.out[n].err = model.Invalid(fmt.Errorf("the model's answer is too large: %d bytes, the limit is %d", e.Size, e.Limit))
-		return true
-	}
-	if b.bare[i] {
-		return false
-	}
-	b.bare[i] = true
-	return true
+	b.addMarker(i, r, headers)
 }
 
 // end lets go of the records.

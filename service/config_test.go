@@ -19,6 +19,7 @@ func TestAConfigurationThatCannotBeIsAnErrorOfNew(t *testing.T) {
 	}{
 		"what is required":      {func(*service.Config) {}, ""},
 		"no name":               {func(c *service.Config) { c.Name = "" }, `service "": Config.Name is empty`},
+		"an odd name":           {func(c *service.Config) { c.Name = "a/b" }, `Config.Name: name "a/b": character '/' is not allowed`},
 		"no group":              {func(c *service.Config) { c.Group = "" }, `service "svc": Config.Group is empty`},
 		"nothing to read":       {func(c *service.Config) { c.From = nil }, "Config.From is empty"},
 		"an unnamed topic":      {func(c *service.Config) { c.From = []string{"in", ""} }, "Config.From has a topic without a name"},
@@ -45,6 +46,10 @@ func TestAConfigurationThatCannotBeIsAnErrorOfNew(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (s != nil || err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
+	}
+	small := broker.New(b.b.Driver(), broker.Options{MaxRecordBytes: 1000})
+	if _, err := service.New(small, service.Config{Name: "svc"}); err == nil || err.Error() != `service "svc": its broker takes records of at most 1000 bytes: a dead letter needs room for 65536` {
+		t.Errorf("on a broker of small records: %v", err)
 	}
 	if _, err := service.New(nil, service.Config{Name: "svc"}); err == nil || err.Error() != `service "svc": it has no broker` {
 		t.Errorf("without a broker: %v", err)

@@ -151,6 +151,9 @@ func (f *flow) answer(work context.Context, b *batch) {
 	}
 	f.s.load.waiting.Add(-n)
 	f.s.load.open.Add(-n)
+	if settled {
+		b.logLetters()
+	}
 	seen := b.seen
 	f.end(b)
 	if settled && f.s.c.Observe != nil {

@@ -21,7 +21,7 @@ type Letter struct {
 	Attempts int    // predictions so far, those of earlier letters about the record too
 	Error    string
 	Stack    string // empty unless the model panicked
-	Cut      bool   // Record's value and perhaps key are left out: they stand at its place only
+	Cut      bool   // Record's value, and perhaps its key and headers, are left out: they stand at its place only
 
 	// Record is what the service failed on, as it came, with its place and
 	// without its time.
@@ -55,39 +55,33 @@ func ReadLetter(r *broker.Record) (Letter, error) {
 
 // bury makes a dead letter: the record as it came, with what went wrong.
 func (b *batch) bury(i int, r *broker.Record, o *outcome) {
-	headers := make([]broker.Header, 0, len(r.Headers)+7)
-	for _, h := range r.Headers {
-		if !lineage.OfDeadLetter(h.Key) { // from an earlier burial
-			headers = append(headers, h)
-		}
+	own := []broker.Header{
+		{Key: lineage.DeadService, Value: []byte(b.s.c.Name)},
+		{Key: lineage.DeadRecord, Value: []byte(lineage.PlaceOf(r).String())},
+		{Key: lineage.DeadModel, Value: b.s.model},
+		{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
+		{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)},
 	}
-	if r.Header(lineage.ID) == nil {
-		headers = append(headers, broker.Header{Key: lineage.ID, Value: lineage.AppendID(nil, r)})
-	}
-	place := lineage.PlaceOf(r)
-	headers = append(headers,
-		broker.Header{Key: lineage.DeadService, Value: []byte(b.s.c.Name)},
-		broker.Header{Key: lineage.DeadRecord, Value: []byte(place.String())},
-		broker.Header{Key: lineage.DeadModel, Value: b.s.model},
-		broker.Header{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
-		broker.Header{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)})
 	var panicked *model.PanicError
 	if errors.As(o.err, &panicked) {
-		headers = append(headers, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
+		own = append(own, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
 	}
-	letter := broker.Record{Topic: b.s.c.Dead, Partition: r.Partition, Pinned: true, Key: r.Key, Value: r.Value, Headers: headers}
-	// It was near the limit before the headers came: the place tells where the
-	// whole record is.
-	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
-		letter.Value = nil
-		letter.Headers = append(letter.Headers, broker.Header{Key: lineage.DeadCut, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+	b.addLetter(i, r, own)
+}
+
+// logLetters says which dead letters there are now.
+func (b *batch) logLetters() {
+	for i := range b.records {
+		if b.item[i] < 0 || b.out[b.item[i]].err == nil {
+			continue
+		}
+		place, o := lineage.PlaceOf(&b.records[i]).String(), &b.out[b.item[i]]
+		if b.cuts[i] == cutAll {
+			b.s.c.Logger.Error("a record has no answer and no dead letter: the broker takes neither", "record", place, "error", sanitize.Cut(o.err.Error(), maxText))
+			continue
+		}
+		b.s.c.Logger.Warn("dead letter", "record", place, "attempts", o.attempts, "error", sanitize.Cut(o.err.Error(), maxText))
 	}
-	if b.bare[i] || letter.Size() > b.s.b.Options().MaxRecordBytes {
-		letter.Key = nil
-	}
-	b.made = append(b.made, letter)
-	b.madeBy = append(b.madeBy, i)
-	b.s.c.Logger.Warn("dead letter", "record", place.String(), "attempts", o.attempts, "error", o.err)
 }
 
 // Retry predicts again on dead letters of this service, outside of its group and
@@ -95,7 +89,7 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 // most, and hands settle what follows, all of it at once: for each letter its answer, with the lineage that it would have had, or a new letter
 // when the model fails again. The topic has the marker of the failure already
 // and gets no second one. Settle is called again, with less, when it refuses a
-// record ([broker.TooLargeError]); Retry returns its last error.
+// record ([broker.ErrTooLarge]); Retry returns its last error.
 func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(results []broker.Record) error) (Observation, error) {
 	if err := s.fits(ctx); err != nil {
 		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
@@ -117,13 +111,12 @@ func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(resul
 	defer batch.endSpans()
 	for {
 		err := settle(batch.results())
-		var large *broker.TooLargeError
-		if errors.As(err, &large) && batch.tooLarge(large) {
+		if errors.Is(err, broker.ErrTooLarge) && batch.tooLarge(err) {
 			continue
+		}
+		if err == nil {
+			batch.logLetters()
 		}
 		return batch.seen, err
 	}
 }
-
-// maxText bounds errors and stacks in headers.
-const maxText = 4096

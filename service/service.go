@@ -113,6 +113,9 @@ func (c *Config) check(b *broker.Broker) error {
 	if b == nil {
 		return errors.New("it has no broker")
 	}
+	if limit := b.Options().MaxRecordBytes; limit < minRecord {
+		return fmt.Errorf("its broker takes records of at most %d bytes: a dead letter needs room for %d", limit, minRecord)
+	}
 	if err := model.Check(c.Model); err != nil {
 		return fmt.Errorf("Config.Model: %w", err)
 	}
@@ -122,6 +125,9 @@ func (c *Config) check(b *broker.Broker) error {
 		if field.value == "" {
 			return fmt.Errorf("Config.%s is empty", field.name)
 		}
+	}
+	if err := broker.ValidName(c.Name); err != nil { // which is in every id
+		return fmt.Errorf("Config.Name: %w", err)
 	}
 	if slices.Contains(c.From, "") {
 		return errors.New("Config.From has a topic without a name")

@@ -307,34 +307,6 @@ func TestMarkersArePassedOnWithoutPredicting(t *testing.T) {
 	}
 }
 
-func TestAResultThatIsTooLargeFailsItsItemOnly(t *testing.T) {
-	b := newBench(t)
-	b.publish("a", "huge", "b")
-	b.serve(each(func(v string) model.Answer {
-		if v == "huge" {
-			return model.One(make([]byte, 2<<20))
-		}
-		return model.One([]byte(v))
-	}))
-	out := b.read("out", 3)
-	want(t, "results", values(out), []string{"a", "failed", "b"})
-	if why := string(out[1].Header(lineage.Error)); !strings.Contains(why, "too large") {
-		t.Errorf("the marker says %q", why)
-	}
-}
-
-// A record at the size limit has no room left for a dead letter's headers.
-func TestADeadLetterOfARecordAtTheLimitNamesItsPlace(t *testing.T) {
-	b := newBench(t)
-	big := strings.Repeat("x", 1<<20-1)
-	b.publish(big)
-	b.serve(each(func(string) model.Answer { return model.Fail(model.Invalid(errors.New("no"))) }))
-	dead := b.read("svc.dead", 1)[0]
-	if len(dead.Value) != 0 || string(dead.Header(lineage.DeadRecord)) != "in/0/0" {
-		t.Errorf("dead letter of %d bytes, %v", len(dead.Value), dead.Headers)
-	}
-}
-
 func TestDrainLetsTheRunningBatchSettle(t *testing.T) {
 	b := newBench(t)
 	b.publish("a")
@@ -550,27 +522,6 @@ func TestATriedLetterWhoseAnswerIsTooLargeIsALetterAgain(t *testing.T) {
 	})
 	if want := [][]string{{"out"}, {"svc.dead"}}; err != nil || !reflect.DeepEqual(tries, want) {
 		t.Errorf("settled %v (%v), want %v", tries, err, want)
-	}
-}
-
-// A key near the limit leaves no room for the headers of results, markers and
-// dead letters, whatever their value.
-func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
-	b := newBench(t)
-	big := broker.Record{Topic: "in", Key: make([]byte, 1<<20-8), Value: []byte("a")}
-	marker := broker.Record{Topic: "in", Key: make([]byte, 1<<20-100), Headers: []broker.Header{
-		{Key: lineage.ID, Value: []byte("tickets/0/7/tagger")}, {Key: lineage.Status, Value: []byte(lineage.StatusFailed)}}}
-	if _, err := b.b.Publish(t.Context(), big, marker, broker.Record{Topic: "in", Key: []byte("k"), Value: []byte("b")}); err != nil {
-		t.Fatal(err)
-	}
-	b.serve(upper)
-	out := b.read("out", 3)
-	want(t, "results", values(out), []string{"failed", "failed", "B"})
-	if id := string(out[1].Header(lineage.ID)); id != "tickets/0/7/tagger/svc" {
-		t.Errorf("the marker's id is %q", id)
-	}
-	if dead := b.read("svc.dead", 1)[0]; string(dead.Header(lineage.DeadRecord)) != "in/0/0" {
-		t.Errorf("dead letter %v", dead.Headers)
 	}
 }
 

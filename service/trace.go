@@ -49,7 +49,10 @@ func (b *batch) traceparent(i int, r *broker.Record) []byte {
 	if i < len(b.spans) && b.spans[i].parent != nil {
 		return b.spans[i].parent
 	}
-	return r.Header(lineage.Traceparent)
+	if parent := r.Header(lineage.Traceparent); len(parent) <= maxTrace {
+		return parent
+	}
+	return nil
 }
 
 func (b *batch) endSpans() {

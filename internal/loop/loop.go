@@ -63,9 +63,10 @@ type Settling struct {
 	Settle func(ctx context.Context, results ...broker.Record) error
 	// Results makes what is published. It is called again after Shrink.
 	Results func() []broker.Record
-	// Shrink hears which result the broker refuses as too large, and reports
-	// whether another try can help; nil if none can.
-	Shrink func(*broker.TooLargeError) bool
+	// Shrink hears that the broker refuses results as too large
+	// ([broker.ErrTooLarge]), and reports whether another try with fewer can help;
+	// nil if none can.
+	Shrink func(error) bool
 	Logger *slog.Logger // nil means slog.Default()
 }
 
@@ -79,7 +80,6 @@ func (s Settling) Run(work context.Context) (bool, error) {
 	results := s.Results()
 	for {
 		err := s.Settle(work, results...)
-		var large *broker.TooLargeError
 		switch {
 		case err == nil:
 			return true, nil
@@ -90,7 +90,10 @@ func (s Settling) Run(work context.Context) (bool, error) {
 			return false, nil
 		case broker.Lasting(err):
 			return false, err
-		case s.Shrink != nil && errors.As(err, &large) && s.Shrink(large):
+		case errors.Is(err, broker.ErrTooLarge):
+			if s.Shrink == nil || !s.Shrink(err) {
+				return false, err // which lies in the results, and will be the same
+			}
 			results = s.Results()
 		default:
 			s.Logger.Warn("settle failed, trying again", "error", err)
