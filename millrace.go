@@ -31,6 +31,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/gateway"
 	"github.com/millrace-ml/millrace/gather"
+	"github.com/millrace-ml/millrace/internal/loop"
 	"github.com/millrace-ml/millrace/lineage"
 	"github.com/millrace-ml/millrace/model"
 	"github.com/millrace-ml/millrace/pipeline"
@@ -96,6 +97,7 @@ type App struct {
 	units   []*unit
 	metrics *metrics
 	ran     atomic.Bool // Run was called
+	topics  atomic.Bool // are there
 	started chan struct{}
 	retrier *retrier
 	gateway *gateway.Gateway
@@ -111,11 +113,14 @@ type unit struct {
 	load  func() service.Load         // of a service
 	gate  gate
 
+	trouble loop.Trouble // of looking at its lag
+
 	mu   sync.Mutex
 	stat counters
 }
 
-// New loads the models, makes the topics and checks all that can be checked. The
+// New loads the models, makes the topics and checks all that can be checked. If the
+// broker is out of reach, Run makes the topics when it is there. The
 // broker stays the caller's, who closes it after Run. What is wrong with the
 // pipeline's models is an error of type [pipeline.Problems], with lines and columns.
 func New(ctx context.Context, b *broker.Broker, p *pipeline.Pipeline, o Options) (*App, error) {
@@ -150,10 +155,36 @@ func New(ctx context.Context, b *broker.Broker, p *pipeline.Pipeline, o Options)
 	if a.gateway, err = a.newGateway(); err != nil {
 		return nil, err
 	}
-	if err := c.Broker.CreateTopics(ctx, c.Pipeline.AllTopics()...); err != nil {
-		return nil, fmt.Errorf("create the pipeline's topics: %w", err)
+	if err := a.firstLook(ctx); err != nil {
+		return nil, err
 	}
 	return a, nil
+}
+
+// lookTime is how long one look at the broker may take.
+const lookTime = 10 * time.Second
+
+// firstLook makes the topics, if the broker is within reach; else that is left to
+// Run. So what the broker refuses is known before anything runs.
+func (a *App) firstLook(ctx context.Context) error {
+	look, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	err := a.createTopics(look)
+	if err != nil && (ctx.Err() != nil || broker.Lasting(err)) {
+		return err
+	}
+	return nil
+}
+
+func (a *App) createTopics(ctx context.Context) error {
+	if a.topics.Load() {
+		return nil
+	}
+	if err := a.c.Broker.CreateTopics(ctx, a.c.Pipeline.AllTopics()...); err != nil {
+		return fmt.Errorf("create the pipeline's topics: %w", err)
+	}
+	a.topics.Store(true)
+	return nil
 }
 
 func (a *App) wanted(name string) bool {
@@ -272,7 +303,9 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 	return parts
 }
 
-// Run serves until ctx ends, then drains. It returns nil after a clean drain.
+// Run serves until ctx ends, then drains. It waits for a broker that is out of
+// reach, as it begins and later, and is not ready meanwhile. It returns nil after a
+// clean drain.
 func (a *App) Run(caller context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("millrace: Run was called before: make another App")
@@ -281,8 +314,15 @@ func (a *App) Run(caller context.Context) error {
 	defer cancel(nil)
 	defer a.gateway.Close()
 	defer context.AfterFunc(ctx, a.gateway.Drain)()
+	if err := loop.Retry(ctx, a.c.Logger, "creating the pipeline's topics", a.createTopics); err != nil {
+		if caller.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	ended := make(chan *unit, len(a.units))
 	for _, u := range a.units {
+		u.trouble = loop.Trouble{Logger: a.c.Logger.With("of", u.Name), What: "looking at the lag"}
 		go func() {
 			if err := u.gate.run(ctx, u.run); err != nil {
 				cancel(err)

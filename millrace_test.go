@@ -200,11 +200,11 @@ func TestRunIsOnceOnly(t *testing.T) {
 	}
 }
 
-// hasty is a driver that gives up waiting by itself.
+// hasty is a driver that refuses, after some waiting of its own.
 type hasty struct{ broker.Driver }
 
 func (hasty) Join(context.Context, string, broker.Position, []string) (broker.Member, error) {
-	return nil, fmt.Errorf("metadata: %w", context.DeadlineExceeded)
+	return nil, fmt.Errorf("%w: metadata: %w", broker.ErrRefused, context.DeadlineExceeded)
 }
 
 // Who stops serving with a context that lives must not look as if it had drained.

@@ -4,6 +4,7 @@ package millrace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,7 @@ type Status struct {
 type counters struct {
 	Status
 	progress time.Time // when it last settled or had no lag
+	away     error     // why the broker was not reached at the last look; nil if it was
 }
 
 // smooth weighs the newest latency against those before.
@@ -106,19 +108,25 @@ func (a *App) Status() []Status {
 	return all
 }
 
-// Ready is nil once Run was called and the broker has been reached.
+// Ready is nil once Run was called and as long as the broker can be reached.
 func (a *App) Ready() error {
 	select {
 	case <-a.started:
 	default:
-		return fmt.Errorf("the services are starting")
+		if !a.topics.Load() {
+			return errors.New("the pipeline's topics are not made: the broker has not been reached yet")
+		}
+		return errors.New("the services are starting")
 	}
 	for _, u := range a.units {
 		u.mu.Lock()
-		seen := !u.stat.progress.IsZero()
+		seen, away := !u.stat.progress.IsZero(), u.stat.away
 		u.mu.Unlock()
 		if !seen {
 			return fmt.Errorf("%s has not reached the broker yet", u.Name)
+		}
+		if away != nil {
+			return fmt.Errorf("%s does not reach the broker: %w", u.Name, away)
 		}
 	}
 	return nil
@@ -156,14 +164,25 @@ func (a *App) monitor(ctx context.Context) {
 	}
 }
 
+// missed notes that the broker was not reached.
+func (u *unit) missed(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stat.away = err
+}
+
 func (a *App) look(ctx context.Context, u *unit) {
-	lags, err := a.c.Broker.Lag(ctx, u.group)
+	look, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	lags, err := a.c.Broker.Lag(look, u.group)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.c.Logger.Warn("cannot see the lag", "of", u.Name, "error", err)
+			u.trouble.Note(err)
+			u.missed(err)
 		}
 		return
 	}
+	u.trouble.Over()
 	var lag int64
 	for _, l := range lags {
 		lag += l.Lag
@@ -176,7 +195,7 @@ func (a *App) look(ctx context.Context, u *unit) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
-	u.stat.Lag = lag
+	u.stat.Lag, u.stat.away = lag, nil
 	if lag == 0 || u.stat.progress.IsZero() || u.gate.isShut() {
 		u.stat.progress = now
 	}

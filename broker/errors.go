@@ -18,6 +18,10 @@ var (
 	ErrFull          = errors.New("no room on the broker's disk")
 	ErrInUse         = errors.New("data directory is in use")
 
+	// ErrUnreachable means that no server answered for as long as a driver waits for
+	// one when it is opened.
+	ErrUnreachable = errors.New("the broker is out of reach")
+
 	// ErrRefused means that the broker will not do it however often it is asked:
 	// the login is wrong, something is not allowed, a group belongs to another
 	// program.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
@@ -24,6 +25,11 @@ import (
 type Options struct {
 	DataDir string       // of the embedded broker; empty means "millrace-data"
 	Logger  *slog.Logger // nil means slog.Default()
+
+	// Wait is how long a server that is out of reach is waited for, beyond the five
+	// or ten seconds that the drivers do; negative: until the context ends. 0: no
+	// longer than that, and the error is a [broker.ErrUnreachable].
+	Wait time.Duration
 }
 
 // scheme is a kind of broker, known by the first part of its URL.
@@ -49,7 +55,7 @@ func Open(ctx context.Context, address string, o Options) (*broker.Broker, error
 	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, address, o)
+	return s.wait(ctx, address, o)
 }
 
 // Check reports what is wrong with a URL's scheme. It connects to nothing.

@@ -26,17 +26,20 @@ type runOptions struct {
 	dataDir string
 	only    []string
 	grace   time.Duration
+	wait    patience
 	doors   []door
 }
 
 func newRunCommand(c *console) *cobra.Command {
-	o := runOptions{doors: doors()}
+	o := runOptions{doors: doors(), wait: forever}
 	cmd := &cobra.Command{
 		Use:   "run PIPELINE",
 		Short: "Serve a pipeline until it is stopped",
 		Long: `Run serves a pipeline: its services take records from their topics, its gathers
 join the answers, until it is stopped. Records come over HTTP or from millrace
 publish while it runs.
+
+A broker that is out of reach is waited for, as run begins and later.
 
 SIGINT (Ctrl-C) and SIGTERM drain: running batches are settled, then it ends. A
 second signal ends at once; nothing is lost then either.`,
@@ -55,6 +58,7 @@ second signal ends at once; nothing is lost then either.`,
 		d.flags(cmd)
 	}
 	f.DurationVar(&o.grace, "grace", 10*time.Second, "how long running batches may take to end")
+	f.Var(&o.wait, "wait", "how long to wait for a broker that is out of reach at the start; 0 ends run then, with an error")
 	complete(cmd, "only", completeServices)
 	return cmd
 }
@@ -73,8 +77,11 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
-	b, err := brokers.Open(ctx, p.BrokerURL(), brokers.Options{DataDir: o.dataDir, Logger: log})
+	b, err := brokers.Open(ctx, p.BrokerURL(), brokers.Options{DataDir: o.dataDir, Logger: log, Wait: time.Duration(o.wait)})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was stopped while it waited
+		}
 		return inUse(err)
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
@@ -97,6 +104,33 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	err = open.serve(ctx, a.Run, o.grace)
 	c.sumUp(a, time.Since(begun))
 	return err
+}
+
+// patience is a flag: a time, or for ever.
+type patience time.Duration
+
+const forever patience = -1
+
+func (p *patience) String() string {
+	if *p == forever {
+		return "forever"
+	}
+	return time.Duration(*p).String()
+}
+
+func (p *patience) Type() string { return "duration" }
+
+func (p *patience) Set(text string) error {
+	if text == "forever" {
+		*p = forever
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return errors.New("write a time such as 30s, 0, or forever")
+	}
+	*p = patience(d)
+	return nil
 }
 
 // knownServices finds the names of --only that the pipeline does not have.

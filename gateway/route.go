@@ -4,7 +4,6 @@ package gateway
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -159,8 +158,8 @@ func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 		err = route.handle(g, w, checked)
 	}
 	if err != nil {
-		if q.Context().Err() != nil && errors.Is(err, q.Context().Err()) {
-			return // the client has gone
+		if q.Context().Err() != nil {
+			return // the client has gone, and whatever failed may be a consequence
 		}
 		e := explain(err)
 		status = e.Status

@@ -191,13 +191,10 @@ func (c *Config) checkTopics() error {
 // Run serves until ctx ends, then settles what it has at hand and leaves the
 // group. It returns nil after a clean drain.
 func (g *Gather) Run(ctx context.Context) error {
-	if err := g.fits(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("gather %s: %w", g.c.Name, err)
+	member := loop.Member{
+		Broker: g.b, Group: g.c.Group, Start: g.c.Start, Topics: g.topics, Grace: g.c.Grace,
+		Logger: g.c.Logger, Fits: g.fits,
 	}
-	member := loop.Member{Broker: g.b, Group: g.c.Group, Start: g.c.Start, Topics: g.topics, Grace: g.c.Grace}
 	err := member.Run(ctx, func(ctx, work context.Context, c *broker.Consumer) error {
 		return newMember(g, c).run(ctx, work)
 	})
@@ -218,8 +215,8 @@ func (g *Gather) fits(ctx context.Context) error {
 		return err
 	}
 	if out < in {
-		return fmt.Errorf("topic %s has %d partitions and %s has %d: answers stay in the partition of their source, give %s as many",
-			g.c.To, out, g.c.Of, in, g.c.To)
+		return fmt.Errorf("%w: topic %s has %d partitions and %s has %d: answers stay in the partition of their source, give %s as many",
+			broker.ErrTopicConflict, g.c.To, out, g.c.Of, in, g.c.To)
 	}
 	return nil
 }

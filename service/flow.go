@@ -61,11 +61,12 @@ func (f *flow) run(ctx, work context.Context) error {
 
 // poll starts a task for each batch until ctx ends.
 func (f *flow) poll(ctx, work context.Context) error {
-	pause := backoff.New(f.s.c.Backoff, backoff.Longest)
+	pause, trouble := backoff.New(f.s.c.Backoff, backoff.Longest), loop.Trouble{Logger: f.s.c.Logger, What: "poll"}
 	for f.room(ctx) {
 		polled, err := f.c.Poll(ctx, f.s.c.Batch)
 		if err == nil {
 			pause.Reset()
+			trouble.Over()
 			b := f.begin(polled)
 			f.tasks.Go(func() { f.answer(work, b) })
 			continue
@@ -77,7 +78,7 @@ func (f *flow) poll(ctx, work context.Context) error {
 		case broker.Lasting(err):
 			return err
 		}
-		f.s.c.Logger.Warn("poll failed, trying again", "error", err)
+		trouble.Note(err)
 		_ = pause.Wait(ctx) // the loop ends with its context
 	}
 	return nil

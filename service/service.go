@@ -129,6 +129,12 @@ func (c *Config) check(b *broker.Broker) error {
 	if err := broker.ValidName(c.Name); err != nil { // which is in every id
 		return fmt.Errorf("Config.Name: %w", err)
 	}
+	if err := broker.ValidName(c.Group); err != nil {
+		return fmt.Errorf("Config.Group: %w", err)
+	}
+	if c.Start.IsForever() {
+		return fmt.Errorf("Config.Start is %q: a group cannot begin there", c.Start)
+	}
 	if slices.Contains(c.From, "") {
 		return errors.New("Config.From has a topic without a name")
 	}
@@ -147,17 +153,15 @@ func (c *Config) check(b *broker.Broker) error {
 }
 
 // Run serves until ctx ends, then lets the running batches settle within the
-// grace period, gives back the rest and leaves the group. It returns nil after
+// grace period, gives back the rest and leaves the group. A broker that is out of
+// reach is waited for, as it begins and later. It returns nil after
 // a clean drain, and an error when the broker is closed or when trying again
 // cannot help: a topic is missing, or the broker refuses.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.fits(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("service %s: %w", s.c.Name, err)
+	member := loop.Member{
+		Broker: s.b, Group: s.c.Group, Start: s.c.Start, Topics: s.c.From, Grace: s.c.Grace,
+		Logger: s.c.Logger, Fits: s.fits,
 	}
-	member := loop.Member{Broker: s.b, Group: s.c.Group, Start: s.c.Start, Topics: s.c.From, Grace: s.c.Grace}
 	err := member.Run(ctx, func(ctx, work context.Context, c *broker.Consumer) error {
 		return newFlow(s, c).run(ctx, work)
 	})
@@ -180,8 +184,8 @@ func (s *Service) fits(ctx context.Context) error {
 			return err
 		}
 		if n < in {
-			return fmt.Errorf("topic %s has %d partitions and %s has %d: %s stay in the partition of their record, give %s as many",
-				topic, n, s.c.From[0], in, what, topic)
+			return fmt.Errorf("%w: topic %s has %d partitions and %s has %d: %s stay in the partition of their record, give %s as many",
+				broker.ErrTopicConflict, topic, n, s.c.From[0], in, what, topic)
 		}
 	}
 	return nil

@@ -81,11 +81,11 @@ func (d *driver) connect(ctx context.Context) error {
 	defer cancel()
 	for try := 1; ; try++ {
 		err := client.Ping(bounded)
-		if err == nil || !heals(err) {
+		if err == nil || !heals(err) && bounded.Err() == nil {
 			return err
 		}
 		if again(bounded, try) != nil {
-			return err
+			return fmt.Errorf("%w: %w", broker.ErrUnreachable, err)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (d *driver) begin(ctx context.Context) error {
 		case untrusted(*last):
 			err = fmt.Errorf("%w: name the authority that vouches for the server with ?ca=file", *last)
 		case errors.Is(err, context.DeadlineExceeded):
-			err = fmt.Errorf("%w; is it running there?", *last)
+			err = fmt.Errorf("%w: %w; is it running there?", broker.ErrUnreachable, *last)
 		}
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -21,11 +22,18 @@ type Member struct {
 	Start  broker.Position
 	Topics []string
 	Grace  time.Duration // for running batches once it is to stop
+	Logger *slog.Logger  // nil means slog.Default()
+
+	// Fits checks that what the member makes can stand in its topics; nil checks
+	// nothing. It is called until it succeeds, unless its error is a
+	// [broker.Lasting] one.
+	Fits func(context.Context) error
 }
 
 // Run joins the group and runs the body until ctx ends, and returns when the
 // member has left the group. The body polls with ctx and works with work, which
-// ends a grace period later. Run returns nil after a clean drain.
+// ends a grace period later. A broker that is out of reach is waited for. Run
+// returns nil after a clean drain.
 func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c *broker.Consumer) error) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -39,7 +47,7 @@ func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c 
 		}
 	})
 	defer stop()
-	c, err := m.Broker.Join(ctx, m.Group, m.Start, m.Topics...)
+	c, err := m.join(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -55,6 +63,26 @@ func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c 
 		err = e
 	}
 	return err
+}
+
+// join waits until the topics can be looked at and the group be joined.
+func (m Member) join(ctx context.Context) (c *broker.Consumer, err error) {
+	if err := broker.ValidName(m.Group); err != nil { // trying again would not help
+		return nil, fmt.Errorf("join group: %w", err)
+	}
+	if m.Start.IsForever() {
+		return nil, fmt.Errorf("join group %s at %q: a group cannot begin there", m.Group, m.Start)
+	}
+	if m.Fits != nil {
+		if err := Retry(ctx, m.Logger, "looking at the topics", m.Fits); err != nil {
+			return nil, err
+		}
+	}
+	err = Retry(ctx, m.Logger, "joining the group", func(ctx context.Context) (err error) {
+		c, err = m.Broker.Join(ctx, m.Group, m.Start, m.Topics...)
+		return err
+	})
+	return c, err
 }
 
 // Settling is a settle that is tried until it took place or cannot.
@@ -76,12 +104,13 @@ func (s Settling) Run(work context.Context) (bool, error) {
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
-	pause := backoff.New(50*time.Millisecond, backoff.Longest)
+	pause, trouble := backoff.New(50*time.Millisecond, backoff.Longest), Trouble{Logger: s.Logger, What: "settle"}
 	results := s.Results()
 	for {
 		err := s.Settle(work, results...)
 		switch {
 		case err == nil:
+			trouble.Over()
 			return true, nil
 		case work.Err() != nil:
 			return false, work.Err()
@@ -96,7 +125,7 @@ func (s Settling) Run(work context.Context) (bool, error) {
 			}
 			results = s.Results()
 		default:
-			s.Logger.Warn("settle failed, trying again", "error", err)
+			trouble.Note(err)
 			_ = pause.Wait(work) // the loop ends with work
 		}
 	}

@@ -3,11 +3,14 @@
 package loop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -39,6 +42,39 @@ func TestASettleThatIsTooLargeIsTriedAgainOnlyWithLess(t *testing.T) {
 			if settled == c.failed || errors.Is(err, broker.ErrTooLarge) != c.failed || tries != c.tries {
 				t.Errorf("%s: settled %v, %v, after %d tries", name, settled, err, tries)
 			}
+		}
+	}
+}
+
+// In a bubble a minute takes no time.
+func TestTroubleIsSaidOnceAMinuteAndWhenItIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		tries := 0
+		err := Retry(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "poll", func(context.Context) error {
+			if tries++; tries <= 60 {
+				return errors.New("nobody there")
+			}
+			return nil
+		})
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if err != nil || len(lines) < 3 || len(lines) > 4 ||
+			!strings.Contains(lines[0], "poll failed, trying again") || !strings.Contains(lines[1], "poll still fails") ||
+			!strings.Contains(lines[len(lines)-1], "poll works again") {
+			t.Errorf("%v, after %d tries the log is\n%s", err, tries, log.String())
+		}
+	})
+}
+
+func TestWhatCannotHelpIsNotTriedAgain(t *testing.T) {
+	for _, lasting := range []error{broker.ErrClosed, broker.ErrRefused, broker.ErrUnknownTopic, broker.ErrTopicConflict} {
+		tries := 0
+		err := Retry(t.Context(), slog.New(slog.DiscardHandler), "poll", func(context.Context) error {
+			tries++
+			return lasting
+		})
+		if !errors.Is(err, lasting) || tries != 1 {
+			t.Errorf("%v after %d tries", err, tries)
 		}
 	}
 }
