@@ -161,6 +161,7 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 		config.Groups = append(config.Groups, lineage.GroupOf(p.Name, name))
 	}
 	for _, g := range p.Gather {
+		config.Topics = append(config.Topics, broker.Topic{Name: lineage.WindowTopic(g.To)})
 		config.Joins = append(config.Joins, transfer.Join{Of: g.Of, To: g.To})
 	}
 	return config

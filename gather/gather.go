@@ -8,7 +8,9 @@
 // of the source topic, from the low-water mark to the last source read, and the
 // low-water mark travels in the last record that the gather wrote. The gather
 // therefore needs no store: after a restart or a rebalance it reads that record,
-// then the window, then the parts that were appended since the window began.
+// then the window, then the parts that were appended since the window began. Two
+// notes in a topic beside its own, which it makes, say where the window began
+// before there was an answer, and that there was one.
 //
 // Services answer in order too, so answering in order costs no waiting: when the
 // parts of a source are complete, those of the sources before it are as well,
@@ -79,6 +81,7 @@ type Observation struct {
 	Partial   int // sources answered with a part failed or missing
 	Revisions int // answers amended by a part that came late
 	Stray     int // records that descend from no source of this gather
+	Foreign   int // records in its own topic that it did not write
 	Open      int // sources that wait for parts, in this member
 	Settle    time.Duration
 	Latency   []time.Duration // of each answered source, from append to here; not to be kept
@@ -101,7 +104,8 @@ type feed struct {
 	fails  []int // parts that a dead letter here rules out
 }
 
-// New makes a gather. Its topics must exist when it runs.
+// New makes a gather. Its topics must exist when it runs; it makes only the one of
+// its notes, [lineage.WindowTopic], itself.
 func New(b *broker.Broker, c Config) (*Gather, error) {
 	if err := c.check(b); err != nil {
 		return nil, fmt.Errorf("gather %q: %w", c.Name, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
@@ -18,6 +19,10 @@ import (
 // whether the log was read up to the deadline.
 const recheck = 20 * time.Millisecond
 
+// idle is how long the gather waits for records before it looks which partitions
+// it owns.
+const idle = 500 * time.Millisecond
+
 // member is one consumer of the gather, with the windows of the partitions it owns.
 type member struct {
 	g        *Gather
@@ -27,8 +32,9 @@ type member struct {
 	windows  map[int32]*window
 	writer   writer
 	seen     Observation
-	strays   time.Time // when one was last logged
-	blocked  bool      // a source is past its deadline but the log is not read up to it
+	foreign  atomic.Int64 // records of others in the topic of answers, not observed yet
+	strays   time.Time    // when one was last logged
+	blocked  bool         // a source is past its deadline but the log is not read up to it
 }
 
 func newMember(g *Gather, c *broker.Consumer) *member {
@@ -83,6 +89,7 @@ func (m *member) turn(ctx, work context.Context) error {
 	if len(records) == 0 && len(m.writer.out) == 0 {
 		return nil
 	}
+	m.note()
 	return m.settle(work)
 }
 
@@ -97,8 +104,10 @@ func (m *member) settle(work context.Context) error {
 		m.forget()
 		return nil
 	}
+	m.noted()
 	if m.g.c.Observe != nil {
 		m.seen.Settle = time.Since(began)
+		m.seen.Foreign = int(m.foreign.Swap(0))
 		for _, w := range m.windows {
 			m.seen.Open += w.open.len()
 		}
@@ -120,38 +129,39 @@ func (m *member) poll(ctx context.Context) ([]broker.Record, error) {
 	for _, w := range m.windows {
 		want.Pause = w.pause(want.Pause)
 	}
-	until, cancel := ctx, context.CancelFunc(func() {})
-	if wake, any := m.wake(); any {
-		until, cancel = context.WithDeadline(ctx, wake)
-	}
+	until, cancel := context.WithDeadline(ctx, m.wake())
 	defer cancel()
 	batch, err := m.consumer.Poll(until, want)
 	switch {
 	case err == nil:
 		return batch.Records, nil
 	case until.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed):
-		return nil, nil // a deadline has come
+		return nil, nil // it is time to look up
 	}
 	return nil, err
 }
 
-// wake is when the next source is to be answered with what there is.
-func (m *member) wake() (wake time.Time, any bool) {
+// wake is when to look up from waiting for records: when the next source is to be
+// answered with what there is, and now and then, as a partition whose sources wait
+// may have been gained meanwhile.
+func (m *member) wake() time.Time {
+	now := time.Now()
+	wake := now.Add(idle)
+	if m.blocked {
+		return now.Add(recheck)
+	}
 	if m.g.c.Deadline == 0 {
-		return wake, false
+		return wake
 	}
 	for _, w := range m.windows {
 		if w.open.len() == 0 {
 			continue
 		}
-		if at := w.open.front().source.Time.Add(m.g.c.Deadline); !any || at.Before(wake) {
-			wake, any = at, true
+		if at := w.open.front().source.Time.Add(m.g.c.Deadline); at.Before(wake) {
+			wake = at
 		}
 	}
-	if m.blocked {
-		wake = time.Now().Add(recheck)
-	}
-	return wake, any
+	return wake
 }
 
 // take notes what a record tells.
@@ -240,6 +250,7 @@ func (m *member) answer(ctx context.Context) error {
 func (m *member) close(w *window, j *join, now time.Time) {
 	w.open.pop()
 	w.low = j.source.Offset + 1
+	w.answered = true
 	w.bytes -= j.bytes
 	if m.writer.add(w, j) {
 		m.seen.Complete++

@@ -29,6 +29,10 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	answers, err := m.answers(ctx)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	began := time.Now()
 	positions := map[broker.TopicPartition]int64{}
 	for _, l := range lags {
@@ -41,7 +45,7 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 	for i, p := range a.Partitions {
 		windows[i] = newWindow(m.g, p)
 		refills.Go(func() error {
-			if err := m.refill(inner, windows[i], positions); err != nil {
+			if err := m.refill(inner, windows[i], positions, answers); err != nil {
 				return fmt.Errorf("restore partition %d: %w", p, err)
 			}
 			return nil
@@ -60,13 +64,31 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 	return nil
 }
 
+// answers describes the topic of answers, and makes that of the notes if it does
+// not exist yet.
+func (m *member) answers(ctx context.Context) (*broker.TopicInfo, error) {
+	if err := m.g.makeNotes(ctx); err != nil {
+		return nil, err
+	}
+	infos, err := m.g.b.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range infos {
+		if infos[i].Name == m.g.c.To {
+			return &infos[i], nil
+		}
+	}
+	return nil, fmt.Errorf("topic %s: %w", m.g.c.To, broker.ErrUnknownTopic)
+}
+
 // refill reads what the window held.
-func (m *member) refill(ctx context.Context, w *window, positions map[broker.TopicPartition]int64) error {
+func (m *member) refill(ctx context.Context, w *window, positions map[broker.TopicPartition]int64, answers *broker.TopicInfo) error {
 	position := func(topic string) int64 {
 		return positions[broker.TopicPartition{Topic: topic, Partition: w.partition}]
 	}
 	w.next = position(m.g.c.Of)
-	from, err := m.lowWater(ctx, w)
+	from, err := m.lowWater(ctx, w, answers)
 	if err != nil {
 		return err
 	}
@@ -81,6 +103,9 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 		}
 		if r.Offset >= position(m.g.c.Of) {
 			break
+		}
+		if r.Offset < w.low {
+			continue
 		}
 		w.add(r)
 		sources++
@@ -113,61 +138,84 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 	return nil
 }
 
-// lowWater is where the first source stands that is not answered.
-func (m *member) lowWater(ctx context.Context, w *window) (broker.Position, error) {
-	last, err := broker.Last(ctx, m.g.b, m.g.c.To, w.partition)
+// lowWater is where the first source stands that is not answered. The last answer
+// tells; where there is none, the note does (see [note]).
+func (m *member) lowWater(ctx context.Context, w *window, answers *broker.TopicInfo) (broker.Position, error) {
+	state, floor, err := m.readNote(ctx, w.partition)
 	if err != nil {
 		return broker.Position{}, err
 	}
-	if last != nil {
-		if low, err := strconv.ParseInt(string(last.Header(lineage.JoinLow)), 10, 64); err == nil {
-			return broker.Offset(low), nil
-		}
-		return broker.Position{}, fmt.Errorf("the last record of %s[%d] (offset %d) is not from gather %s: let no one else write to this topic", m.g.c.To, w.partition, last.Offset, m.g.c.Name)
-	}
-	if w.next == 0 {
-		return broker.Start(), nil
-	}
-	if emptied, err := m.emptied(ctx, w); err != nil {
-		return broker.Position{}, err
-	} else if emptied {
-		return m.overdue(w, time.Now()), nil
-	}
-	// Nothing was answered yet, so every source that was read is open.
-	if _, at := m.g.c.Start.Time(); at || m.g.c.Start.IsStart() {
-		return m.g.c.Start, nil
-	}
-	// Where the group began is not known: one that was appended a deadline before
-	// the last one read was answered by now if it was read at all.
-	newest := time.Now()
-	if r, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(w.next-1)); err != nil {
-		return broker.Position{}, err
-	} else if r != nil {
-		newest = r.Time
-	}
-	return m.overdue(w, newest), nil
-}
-
-// emptied reports whether retention has deleted every answer, which not every
-// broker leaves the last of.
-func (m *member) emptied(ctx context.Context, w *window) (bool, error) {
-	infos, err := m.g.b.Topics(ctx)
+	low, found, err := m.lastLow(ctx, w.partition, answers)
 	if err != nil {
-		return false, err
+		return broker.Position{}, err
 	}
-	for _, info := range infos {
-		if info.Name == m.g.c.To && int(w.partition) < len(info.Ends) {
-			return info.Ends[w.partition].End > 0, nil
-		}
+	w.noted, w.answered = state, found || state == notedAnswered
+	switch {
+	case found:
+		return broker.Offset(low), nil
+	case state == notedNothing:
+		return broker.Offset(w.next), nil // nothing was taken in yet
+	case state == notedOpen:
+		return broker.Offset(floor), nil
 	}
-	return false, nil
+	w.low = floor
+	return m.kept(w, answers.Retention), nil
 }
 
-// overdue is where the sources begin whose deadline is after a moment; those
-// before were answered.
-func (m *member) overdue(w *window, moment time.Time) broker.Position {
-	if m.g.c.Deadline == 0 {
-		return broker.Offset(w.next)
+// kept is where the sources begin that cannot have been answered, when the topic
+// of answers has lost every one. Retention deletes nothing that is younger than
+// it, and an answer is younger than its source. What is older is given up: its
+// answer would be deleted by now, or nearly.
+func (m *member) kept(w *window, retention time.Duration) broker.Position {
+	from := broker.Offset(w.next)
+	switch {
+	case retention > 0:
+		from = broker.At(time.Now().Add(-retention))
+	case m.g.c.Deadline > 0: // somebody has deleted them
+		from = broker.At(time.Now().Add(-m.g.c.Deadline))
 	}
-	return broker.At(moment.Add(-m.g.c.Deadline))
+	m.g.c.Logger.Warn("every answer was deleted: sources before this position are taken for answered",
+		"topic", m.g.c.To, "partition", w.partition, "source_topic", m.g.c.Of, "position", from.String())
+	return from
+}
+
+// lastLow is the low-water mark in the last answer of a partition. Records that
+// this gather has not written are passed over, and counted.
+func (m *member) lastLow(ctx context.Context, partition int32, answers *broker.TopicInfo) (low int64, found bool, err error) {
+	if int(partition) >= len(answers.Ends) {
+		return 0, false, nil
+	}
+	ends := answers.Ends[partition]
+	foreign := 0
+	for back, to := int64(1), ends.End; to > ends.Start; back *= 16 {
+		from := max(ends.Start, ends.End-back)
+		for r, err := range broker.Records(ctx, m.g.b, m.g.c.To, partition, broker.Offset(from), broker.Offset(to)) {
+			if err != nil {
+				return 0, false, err
+			}
+			if l, own := m.lowOf(r); own {
+				low, found = l, true
+			} else {
+				foreign++
+			}
+		}
+		if found {
+			break
+		}
+		to = from
+	}
+	if foreign > 0 {
+		m.foreign.Add(int64(foreign))
+		m.g.c.Logger.Warn("records left out that are no answers of this gather: let no one else write to its topic",
+			"topic", m.g.c.To, "partition", partition, "records", foreign)
+	}
+	return low, found, nil
+}
+
+// lowOf is the low-water mark of an answer, and whether the record is one of this
+// gather.
+func (m *member) lowOf(r *broker.Record) (low int64, own bool) {
+	partition, source, ok := lineage.SourceIn(r.Header(lineage.JoinOf), m.g.c.Of)
+	low, err := strconv.ParseInt(string(r.Header(lineage.JoinLow)), 10, 64)
+	return low, ok && err == nil && partition == r.Partition && source < low
 }

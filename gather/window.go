@@ -21,6 +21,9 @@ type window struct {
 	low  int64 // every source before it was answered
 	next int64 // the source after the last one read
 
+	answered bool // a source was answered, ever
+	noted    note // what the topic of notes says about that
+
 	open  queue // the sources in [low, next), in order
 	bytes int   // what they hold
 

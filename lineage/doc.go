@@ -33,11 +33,15 @@
 //	mr-of-time       gathered records   gather           when that source was appended, RFC 3339
 //	mr-revision      gathered records   gather           1 for the first answer to its source, 2 for the next
 //	mr-joined        gathered records   gather           complete or partial
-//	mr-low           gathered records   gather           offset of the first source of this partition that is not answered yet
+//	mr-low           gathered, notes    gather           offset of the first source of this partition that is not answered yet
+//	mr-window        notes              gather           open: no source of this partition was answered yet; answered: one was
 //	mr-number        source records     batch            number of the record in the input, from 1
 //	traceparent      any record         publisher, all   W3C Trace Context
 //	id               source records     publisher        the record's own id
 //	event-time       source records     publisher        when it happened, RFC 3339; a record's time is when it was appended
+//
+// Notes are the records of a gather's [WindowTopic]; they have mr-of as well, for
+// the first source that is not answered.
 //
 // A dead letter carries the headers of the record that failed, too. Copies to
 // another broker keep all headers; the places in mr-id, mr-dead-record, mr-of and

@@ -26,6 +26,8 @@ const (
 	JoinStatus   = "mr-joined" // JoinComplete or JoinPartial
 	JoinLow      = "mr-low"
 
+	Window = "mr-window" // WindowOpen or WindowAnswered
+
 	Number = "mr-number"
 
 	Traceparent = "traceparent"
@@ -53,6 +55,12 @@ const (
 const (
 	JoinComplete = "complete"
 	JoinPartial  = "partial"
+)
+
+// Values of Window.
+const (
+	WindowOpen     = "open"
+	WindowAnswered = "answered"
 )
 
 // Reserved reports whether a header's name is one that Millrace sets. What such

@@ -9,11 +9,16 @@ import "strings"
 const (
 	deadEnding      = ".dead"
 	decisionsEnding = deadEnding + ".decisions"
+	windowEnding    = ".window"
 )
 
 // MaxEnding is how many bytes the name of a service's topic is longer than the
 // service's own at most.
 const MaxEnding = len(decisionsEnding)
+
+// MaxWindowEnding is how many bytes the name of a [WindowTopic] is longer than
+// that of the topic of answers.
+const MaxWindowEnding = len(windowEnding)
 
 // Gone begins the topic of a place that has no copy: retention had deleted what
 // stood there, or its topic is not copied. No topic can have such a name, so what
@@ -33,6 +38,10 @@ func DecisionsTopic(service string) string { return service + decisionsEnding }
 
 // DecisionsOf is the service on whose dead letters a topic holds decisions.
 func DecisionsOf(topic string) (service string, is bool) { return owner(topic, decisionsEnding) }
+
+// WindowTopic is where the gather that answers in a topic notes where its windows
+// began, which its answers cannot tell while there are none.
+func WindowTopic(answers string) string { return answers + windowEnding }
 
 func owner(topic, ending string) (service string, is bool) {
 	service, is = strings.CutSuffix(topic, ending)

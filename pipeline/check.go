@@ -97,6 +97,9 @@ func (c *checker) checkNames() {
 			c.checkName(r.at, "a topic", r.topic)
 		}
 		c.checkName(pathOf(u, "to"), "a topic", c.to(u))
+		if longest := maxName - lineage.MaxWindowEnding; u.Gather && !badName(c.to(u)) && len(c.to(u)) > longest {
+			c.errorf(c.src.value(pathOf(u, "to")), nameHint(c.to(u), longest), "the topic of a gather cannot be called %s", quote(c.to(u)))
+		}
 	}
 	if c.p.Services != nil && len(c.p.Services) == 0 {
 		c.errorf(c.src.key("services"), "add one: NAME: {from: TOPIC, to: TOPIC, model: {builtin: MODEL}}", "there are no services")

@@ -60,6 +60,10 @@ func (c *checker) checkWriters() {
 			c.errorf(at, "write to another topic",
 				"topic %s is kept for dead letters of service %s", c.src.show(to), c.src.show(service))
 		}
+		if gather, is := c.g.notesOf(to); is {
+			c.errorf(at, "write to another topic",
+				"topic %s is kept for notes of gather %s", c.src.show(to), c.src.show(gather))
+		}
 	}
 }
 

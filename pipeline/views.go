@@ -223,6 +223,16 @@ func (g *graph) deadOf(topic string) (service string, is bool) {
 	return service, true
 }
 
+// notesOf is the gather that a topic is kept for, to note where its windows begin.
+func (g *graph) notesOf(topic string) (gather string, is bool) {
+	for _, name := range g.gathers {
+		if lineage.WindowTopic(g.p.Gather[name].To) == topic {
+			return name, true
+		}
+	}
+	return "", false
+}
+
 func (g *graph) isDead(topic string) bool {
 	_, is := g.deadOf(topic)
 	return is

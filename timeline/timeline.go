@@ -240,6 +240,9 @@ func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, 
 
 // event tells what a record says about one of the sources.
 func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
+	if r.Header(lineage.Window) != nil {
+		return Event{}, false // a gather's note, which is about no record
+	}
 	e := Event{
 		Time: r.Time, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Model: string(r.Header(lineage.Model)), Error: string(r.Header(lineage.Error)), Bytes: r.Size(),

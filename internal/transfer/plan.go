@@ -55,7 +55,7 @@ func Prepare(ctx context.Context, c Config) (*Transfer, error) {
 	if err := t.chooseGroups(ctx); err != nil {
 		return nil, err
 	}
-	if err := t.checkJoins(); err != nil {
+	if err := t.checkJoins(ctx); err != nil {
 		return nil, err
 	}
 	if c.To != nil {
@@ -155,20 +155,41 @@ func (t *Transfer) lagsOf(ctx context.Context, group string) ([]broker.Lag, erro
 
 // checkJoins refuses to move a gather that cannot tell, there, where it was: its
 // place is in its last answer, and retention has deleted that.
-func (t *Transfer) checkJoins() error {
+func (t *Transfer) checkJoins(ctx context.Context) error {
 	for _, j := range t.c.Joins {
 		for p, answers := range t.logs[j.To] {
 			sources := t.log(j.Of, int32(p))
 			if sources == nil || t.records(j.Of, p).Records == 0 {
 				continue
 			}
-			if ends := t.records(j.To, p); ends.Records == 0 && ends.End > 0 {
+			answered, err := t.answered(ctx, j, answers.partition)
+			if err != nil {
+				return err
+			}
+			if !answered {
+				continue
+			}
+			last, err := broker.Last(ctx, t.c.From, j.To, answers.partition)
+			if err != nil {
+				return err
+			}
+			if last == nil {
 				return fmt.Errorf("retention has deleted every answer of %s[%d], so that the copy could not tell which records of %s[%d] are answered: publish one more record there and let the pipeline answer it, then copy",
 					j.To, answers.partition, j.Of, p)
 			}
 		}
 	}
 	return nil
+}
+
+// answered reports whether a gather has noted that it answered a source.
+func (t *Transfer) answered(ctx context.Context, j Join, partition int32) (bool, error) {
+	notes := lineage.WindowTopic(j.To)
+	if t.log(notes, partition) == nil {
+		return false, nil
+	}
+	last, err := broker.Last(ctx, t.c.From, notes, partition)
+	return last != nil && string(last.Header(lineage.Window)) == lineage.WindowAnswered, err
 }
 
 func (t *Transfer) records(topic string, partition int) broker.PartitionEnds {

@@ -537,7 +537,20 @@ func TestAGatherWithoutAnswersIsNotMoved(t *testing.T) {
 	if err := s.Client().XTrimMaxLen(t.Context(), "{a}:desk:2", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := transfer.Prepare(t.Context(), transfer.Config{From: here, To: there, Joins: []transfer.Join{{Of: "tickets", To: "desk"}}})
+	config := transfer.Config{From: here, To: there, Joins: []transfer.Join{{Of: "tickets", To: "desk"}}}
+	note := func(state string) {
+		publish(t, here, broker.Record{Topic: "desk.window", Partition: 2, Pinned: true,
+			Headers: []broker.Header{header("mr-of", "tickets/2/0"), header("mr-low", "0"), header("mr-window", "%s", state)}})
+	}
+	if err := here.CreateTopics(t.Context(), broker.Topic{Name: "desk.window", Partitions: partitions}); err != nil {
+		t.Fatal(err)
+	}
+	note("open")
+	if _, err := transfer.Prepare(t.Context(), config); err != nil {
+		t.Errorf("nothing was answered yet: %v", err)
+	}
+	note("answered")
+	_, err := transfer.Prepare(t.Context(), config)
 	if err == nil || !strings.Contains(err.Error(), "retention has deleted every answer of desk[2]") {
 		t.Errorf("%v", err)
 	}
