@@ -12,7 +12,7 @@ import (
 // metrics are what a pipeline shows at /metrics, each by service.
 type metrics struct {
 	records, bytes, values, skipped, dead, retries *prometheus.CounterVec
-	answers, revisions, stray                      *prometheus.CounterVec
+	answers, revisions, stray, foreign, cut        *prometheus.CounterVec
 	lag, open, calls, taken, waiting               *prometheus.GaugeVec
 	batch, predict, settle, queueing, latency      *prometheus.HistogramVec
 }
@@ -38,6 +38,8 @@ func newMetrics() *metrics {
 		answers:   counter("gathered_total", "Sources answered, by status: complete or partial.", "status"),
 		revisions: counter("revisions_total", "Answers amended by a part that came late."),
 		stray:     counter("stray_total", "Records in a gathered topic that descend from no source of the gather."),
+		foreign:   counter("foreign_total", "Records in a gather's own topic that it did not write, found when it is restored."),
+		cut:       counter("cut_total", "Answers of a gather that leave something out, as it was too large or could not be read, and say so."),
 		lag:       gauge("lag_records", "Records that the service has not taken yet."),
 		open:      gauge("open_joins", "Sources that wait for parts."),
 		calls:     gauge("model_calls", "Calls of the model in flight."),
@@ -53,7 +55,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
-		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray,
+		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray, m.foreign, m.cut,
 		m.lag, m.open, m.calls, m.taken, m.waiting, m.batch, m.predict, m.settle, m.queueing, m.latency,
 	} {
 		if err := r.Register(c); err != nil {
@@ -88,6 +90,8 @@ func (m *metrics) gather(name string, o gather.Observation) {
 	m.answers.WithLabelValues(name, "partial").Add(float64(o.Partial))
 	m.revisions.WithLabelValues(name).Add(float64(o.Revisions))
 	m.stray.WithLabelValues(name).Add(float64(o.Stray))
+	m.foreign.WithLabelValues(name).Add(float64(o.Foreign))
+	m.cut.WithLabelValues(name).Add(float64(o.Cut))
 	m.open.WithLabelValues(name).Set(float64(o.Open))
 	m.batch.WithLabelValues(name).Observe(float64(o.Records))
 	m.settle.WithLabelValues(name).Observe(o.Settle.Seconds())

@@ -80,6 +80,7 @@ type Observation struct {
 	Complete  int // sources answered with every part
 	Partial   int // sources answered with a part failed or missing
 	Revisions int // answers amended by a part that came late
+	Cut       int // answers that leave something out, as it was too large or could not be read, and say so
 	Stray     int // records that descend from no source of this gather
 	Foreign   int // records in its own topic that it did not write
 	Open      int // sources that wait for parts, in this member

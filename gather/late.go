@@ -6,14 +6,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/millrace-ml/millrace/broker"
-	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -209,16 +207,6 @@ func (x *lateIndex) note(source, at int64, partial bool, limit int) {
 	}
 }
 
-// answerJSON is a gathered record.
-type answerJSON struct {
-	ID       json.RawMessage            `json:"id"`
-	Key      json.RawMessage            `json:"key"`
-	Status   string                     `json:"status"`
-	Revision int                        `json:"revision"`
-	Source   json.RawMessage            `json:"source"`
-	Parts    map[string]json.RawMessage `json:"parts"`
-}
-
 // amend writes a revision of an answer with the late records of its source. It
 // reports false when they tell nothing that the answer does not say.
 func (m *member) amend(ctx context.Context, w *window, old *broker.Record, late []lateRecord) (bool, error) {
@@ -227,34 +215,45 @@ func (m *member) amend(ctx context.Context, w *window, old *broker.Record, late 
 	}
 	sourced, err := time.Parse(time.RFC3339Nano, string(old.Header(lineage.JoinTime)))
 	if err != nil {
-		return false, fmt.Errorf("the answer at offset %d has no time of its source: %w", old.Offset, err)
+		sourced = old.Time
 	}
-	var answer answerJSON
-	if err := json.Unmarshal(old.Value, &answer); err != nil {
-		return false, fmt.Errorf("the answer at offset %d: %w", old.Offset, err)
-	}
-	amended := map[int]*part{}
+	answer, readable := m.g.readAnswer(old)
+	amended := make([]*part, len(answer.parts))
+	news := false
 	for _, l := range late {
-		if amended[l.part] != nil || !worse(answer.Parts[m.g.c.Parts[l.part].Name], l.status()) {
+		if amended[l.part] != nil || !worse(answer.parts[l.part], l.status()) {
 			continue
 		}
 		p, err := m.latePart(ctx, w, l)
 		if err != nil {
 			return false, err
 		}
-		if p != nil {
-			amended[l.part] = p
-		}
+		amended[l.part] = p
+		news = news || p != nil
 	}
-	if len(amended) == 0 {
+	if !news {
 		return false, nil
+	}
+	if !readable {
+		m.cut("an answer that cannot be read is written anew with what came late", old)
 	}
 	if !m.writer.amend(w, old, &answer, amended, sourced) {
-		m.g.c.Logger.Warn("an answer is not amended: it is too large with what came late",
-			"source", string(old.Header(lineage.JoinOf)), "bytes", len(old.Value))
-		return false, nil
+		m.cut("an answer leaves out what is too large with what came late", old)
 	}
 	return true, nil
+}
+
+// cut counts an answer that leaves something out, and says so, and logs one in a
+// while.
+func (m *member) cut(why string, of *broker.Record) {
+	m.seen.Cut++
+	now := time.Now()
+	if now.Sub(m.cuts) < time.Minute {
+		return
+	}
+	m.cuts = now
+	m.g.c.Logger.Warn(why, "topic", of.Topic, "partition", of.Partition, "offset", of.Offset,
+		"source", string(of.Header(lineage.JoinOf)), "bytes", of.Size())
 }
 
 // status is what the record makes of its part.
@@ -306,74 +305,4 @@ func itemOf(id []byte) []byte {
 		return id[:i]
 	}
 	return id
-}
-
-// worse reports whether a part of an answer says less than one with the status:
-// a missing part can be amended by anything, a failed one by a value.
-func worse(old json.RawMessage, by status) bool {
-	var part struct {
-		Status string `json:"status"`
-	}
-	if json.Unmarshal(old, &part) != nil {
-		return true
-	}
-	switch part.Status {
-	case missing.String():
-		return true
-	case failed.String():
-		return by != failed
-	}
-	return false
-}
-
-// amend writes an answer with parts that came late. It reports false when that
-// is too large even without their values.
-func (w *writer) amend(win *window, old *broker.Record, a *answerJSON, parts map[int]*part, sourced time.Time) bool {
-	at := len(w.buf)
-	a.Revision++
-	for _, limit := range []int{w.g.b.Options().MaxRecordBytes / 8, 0} {
-		for i, p := range parts {
-			a.Parts[w.g.c.Parts[i].Name] = w.part(nil, i, p, sourced, limit)
-		}
-		complete := w.revision(a)
-		if w.fits(old.Key, w.buf[at:]) {
-			w.record(win, old.Key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
-				of: old.Header(lineage.JoinOf), at: old.Header(lineage.JoinTime), revision: a.Revision, complete: complete, parent: old.Header(lineage.Traceparent),
-			})
-			return true
-		}
-		w.buf = w.buf[:at]
-	}
-	return false
-}
-
-// revision appends a amended answer and reports whether it is complete.
-func (w *writer) revision(a *answerJSON) bool {
-	complete := true
-	for _, p := range w.g.c.Parts {
-		if raw, there := a.Parts[p.Name]; !there || worse(raw, late) {
-			complete = false
-		}
-	}
-	b := append(w.buf, `{"id":`...)
-	b = append(b, a.ID...)
-	b = append(b, `,"key":`...)
-	b = append(b, a.Key...)
-	b = fmt.Appendf(b, `,"status":%q,"revision":%d,"source":`, joined(complete), a.Revision)
-	b = append(b, a.Source...)
-	b = append(b, `,"parts":{`...)
-	for i, p := range w.g.c.Parts {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = jsontext.AppendString(b, p.Name)
-		b = append(b, ':')
-		if raw, there := a.Parts[p.Name]; there {
-			b = append(b, raw...)
-		} else {
-			b = w.part(b, i, &part{}, time.Time{}, 0)
-		}
-	}
-	w.buf = append(b, "}}"...)
-	return complete
 }

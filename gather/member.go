@@ -34,6 +34,7 @@ type member struct {
 	seen     Observation
 	foreign  atomic.Int64 // records of others in the topic of answers, not observed yet
 	strays   time.Time    // when one was last logged
+	cuts     time.Time    // when an answer that leaves something out was last logged
 	blocked  bool         // a source is past its deadline but the log is not read up to it
 }
 
@@ -95,7 +96,7 @@ func (m *member) turn(ctx, work context.Context) error {
 
 func (m *member) settle(work context.Context) error {
 	began := time.Now()
-	settled, err := loop.Settling{Settle: m.consumer.Settle, Results: m.writer.results, Logger: m.g.c.Logger}.Run(work)
+	settled, err := loop.Settling{Settle: m.consumer.Settle, Results: m.writer.results, Shrink: m.tooLarge, Logger: m.g.c.Logger}.Run(work)
 	if err != nil {
 		return err
 	}
@@ -252,7 +253,11 @@ func (m *member) close(w *window, j *join, now time.Time) {
 	w.low = j.source.Offset + 1
 	w.answered = true
 	w.bytes -= j.bytes
-	if m.writer.add(w, j) {
+	complete, cut := m.writer.add(w, j)
+	if cut {
+		m.cut("an answer leaves out what is too large", &j.source)
+	}
+	if complete {
 		m.seen.Complete++
 	} else {
 		m.seen.Partial++

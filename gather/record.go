@@ -3,6 +3,7 @@
 package gather
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -43,9 +44,11 @@ func (w *writer) end() {
 	clear(w.out)
 }
 
-// add writes the first answer to a source and reports whether it is complete.
-func (w *writer) add(win *window, j *join) bool {
-	complete := true
+// add writes the first answer to a source and reports whether it is complete, and
+// whether something is left out of it for lack of room.
+func (w *writer) add(win *window, j *join) (complete, cut bool) {
+	complete = true
+	fit := false
 	for i := range j.parts {
 		complete = complete && (j.parts[i].status == ok || j.parts[i].status == skipped)
 	}
@@ -66,9 +69,11 @@ func (w *writer) add(win *window, j *join) bool {
 		if try.brief {
 			key = nil // the record goes to the partition of its source without one
 		}
-		if w.fits(key, w.buf[at:]) {
+		if fit = w.fits(key, w.buf[at:]); fit {
+			cut = cut || try.brief
 			break
 		}
+		cut = true
 	}
 	w.brief = false
 	w.record(win, key, w.buf[at:len(w.buf):len(w.buf)], answerOf{
@@ -76,7 +81,33 @@ func (w *writer) add(win *window, j *join) bool {
 		at:       source.Time.UTC().AppendFormat(nil, time.RFC3339Nano),
 		revision: 1, complete: complete, parent: w.span(source),
 	})
-	return complete
+	if !fit {
+		w.least(len(w.out) - 1)
+	}
+	return complete, cut
+}
+
+// least makes an answer say no more than whose it is, and why.
+func (w *writer) least(i int) {
+	r := &w.out[i]
+	b := append([]byte(`{"id":`), jsontext.AppendString(nil, r.Header(lineage.JoinOf))...)
+	b = append(append(b, `,"key":null,"status":"`...), r.Header(lineage.JoinStatus)...)
+	b = append(append(b, `","revision":`...), r.Header(lineage.JoinRevision)...)
+	b = append(b, `,"error":`...)
+	b = jsontext.AppendString(b, "the answer is too large for the broker: read its source and parts in their topics")
+	r.Key, r.Value = nil, append(b, `,"source":null,"parts":{}}`...)
+}
+
+// tooLarge makes an answer that the broker refuses say no more than it must, and
+// reports whether that can help.
+func (m *member) tooLarge(e *broker.TooLargeError) bool {
+	w := &m.writer
+	if e.Index < 0 || e.Index >= len(w.out) || w.out[e.Index].Topic != m.g.c.To || bytes.HasSuffix(w.out[e.Index].Value, []byte(`"parts":{}}`)) {
+		return false
+	}
+	m.cut("an answer leaves out everything, as the broker refuses it for its size", &w.out[e.Index])
+	w.least(e.Index)
+	return true
 }
 
 const (
@@ -155,6 +186,10 @@ func (w *writer) span(source *broker.Record) []byte {
 func (w *writer) value(j *join, complete bool, limit int) {
 	source := &j.source
 	b := w.prefix(w.buf, source, complete)
+	if len(source.Value) > limit {
+		b = append(b, `,"error":`...)
+		b = jsontext.AppendString(b, fmt.Sprintf("the source has %d bytes and does not fit in: read it in its topic", len(source.Value)))
+	}
 	b = append(b, `,"source":`...)
 	if len(source.Value) > limit {
 		b = append(b, "null"...)
@@ -258,11 +293,16 @@ func appendValues(b []byte, values [][]byte, limit int) []byte {
 	return append(b, ']')
 }
 
+// around is how many arrays and objects an answer puts around a value: itself, its
+// parts, the part, and the list of several values.
+const around = 4
+
 // appendJSON appends a value on one line: JSON as it is, other text as a
-// string, and other bytes as {"base64": …}.
+// string, and other bytes as {"base64": …}. JSON that would make the answer deeper
+// than what any part of Millrace reads is text.
 func appendJSON(b, v []byte) []byte {
 	switch {
-	case jsontext.Valid(v):
+	case jsontext.Within(v, jsontext.MaxDepth-around):
 		return jsontext.AppendLine(b, v)
 	case utf8.Valid(v):
 		return jsontext.AppendString(b, v)

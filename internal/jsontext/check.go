@@ -21,9 +21,10 @@ func (f *Fault) Error() string { return fmt.Sprintf("%s at byte %d", f.What, f.O
 
 // Valid reports whether b is one JSON value of valid UTF-8 that is not nested
 // deeper than MaxDepth. It does not allocate.
-func Valid(b []byte) bool { return valid(b, MaxDepth) }
+func Valid(b []byte) bool { return Within(b, MaxDepth) }
 
-func valid(b []byte, depth int) bool {
+// Within is [Valid] with another depth, at most MaxDepth and one.
+func Within(b []byte, depth int) bool {
 	s := scanner{b: b}
 	return s.value(depth) && s.next() == 0 && s.i == len(b) && utf8.Valid(b)
 }
@@ -32,7 +33,7 @@ func valid(b []byte, depth int) bool {
 // arrays and objects in each other; it is nil if so. Depth is at most MaxDepth,
 // and one more for an array of values. It does not allocate when all is well.
 func Check(b []byte, depth int) *Fault {
-	if valid(b, depth) {
+	if Within(b, depth) {
 		return nil
 	}
 	if at := sanitize.InvalidUTF8(b); at >= 0 {

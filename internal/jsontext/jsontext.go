@@ -14,7 +14,8 @@ const (
 	MaxDepth = 2 * IntakeDepth
 
 	// IntakeDepth is the limit of what is taken in from outside. It is half, as
-	// gathers wrap what was taken in, one around the other.
+	// gathers wrap what was taken in, one around the other. A value that would be
+	// too deep inside of an answer is text in it, so that what is written can be read.
 	IntakeDepth = 128
 )
 

@@ -72,6 +72,8 @@ func TestOfEqualFieldsTheLastCounts(t *testing.T) {
 		` { "a" : { } } `:         `{ }`,
 		`[{"a":1}]`:               ``,
 		`{"a":1`:                  ``,
+		`{"a":1,}`:                ``,
+		`{"a":1,"b"}`:             ``,
 		`{"a":1} 2`:               ``,
 		"{\"a\":1}\x00":           ``,
 		`{}`:                      ``,
@@ -79,6 +81,21 @@ func TestOfEqualFieldsTheLastCounts(t *testing.T) {
 		if got := string(Field([]byte(in), "a")); got != want {
 			t.Errorf("Field(%s) = %s, want %s", in, got, want)
 		}
+	}
+}
+
+func TestMembersAreInTheOrderOfTheObject(t *testing.T) {
+	m := MembersOf([]byte(` { "a" : [1, {"x":2}] , "\u0062":"y" } `))
+	var got []string
+	for m.Next() {
+		got = append(got, m.Name()+"="+string(m.Value()))
+	}
+	if strings.Join(got, " ") != `a=[1, {"x":2}] b="y"` || !m.Whole() {
+		t.Errorf("the members are %q, whole: %v", got, m.Whole())
+	}
+	var none Members
+	if none.Next() || none.Whole() {
+		t.Error("the zero value has a member")
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package jsontext
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // Trim returns b without the white space around it.
 func Trim(b []byte) []byte {
@@ -40,36 +43,76 @@ func Elements(array []byte) [][]byte {
 // one, as for encoding/json, of fields of the same name. It returns nil if there
 // is none or b is no object of valid JSON within MaxDepth.
 func Field(b []byte, name string) []byte {
-	s := scanner{b: b}
+	m := Members{s: scanner{b: b}}
 	var value []byte
-	if !s.take('{') {
-		return nil
-	}
-	for s.next() == '"' {
-		from := s.i
-		if !s.string() {
-			return nil
-		}
-		found := isString(b[from:s.i], name)
-		if !s.take(':') {
-			return nil
-		}
-		s.space()
-		from = s.i
-		if !s.value(MaxDepth) {
-			return nil
-		}
-		if found {
-			value = b[from:s.i:s.i]
-		}
-		if !s.take(',') {
-			break
+	for m.Next() {
+		if isString(m.name, name) {
+			value = m.value
 		}
 	}
-	if !s.take('}') || s.next() != 0 || s.i < len(b) {
+	if !m.Whole() {
 		return nil
 	}
 	return value
+}
+
+// Members goes through an object. The zero value is at the end of none.
+type Members struct {
+	s           scanner
+	name, value []byte
+	begun       bool
+	broken      bool // a member is no member
+}
+
+// MembersOf goes through the object b.
+func MembersOf(b []byte) Members { return Members{s: scanner{b: b}} }
+
+// Next moves to the next member, and reports whether there is one: there is none
+// where b is no object, is not JSON or is deeper than MaxDepth from there on.
+func (m *Members) Next() bool {
+	s := &m.s
+	separator := byte(',')
+	if !m.begun {
+		separator, m.begun = '{', true
+	}
+	if !s.take(separator) || separator == '{' && s.next() == '}' {
+		return false
+	}
+	s.space()
+	from := s.i
+	m.broken = true
+	if !s.string() {
+		return false
+	}
+	m.name = s.b[from:s.i]
+	if !s.take(':') {
+		return false
+	}
+	s.space()
+	from = s.i
+	if !s.value(MaxDepth) {
+		return false
+	}
+	m.value, m.broken = s.b[from:s.i:s.i], false
+	return true
+}
+
+// Is reports whether the member has this name.
+func (m *Members) Is(name string) bool { return isString(m.name, name) }
+
+// Name is the member's name.
+func (m *Members) Name() string {
+	s, _ := String(m.name)
+	return s
+}
+
+// Value is the member's value, which is a part of the object.
+func (m *Members) Value() []byte { return m.value }
+
+// Whole reports, after the last Next, whether all of b was an object. That it
+// is UTF-8 is not looked at.
+func (m *Members) Whole() bool {
+	return m.begun && !m.broken && m.s.take('}') && m.s.next() == 0 && m.s.i == len(m.s.b)
 }
 
 // isString reports whether a JSON string says text.
@@ -78,13 +121,11 @@ func isString(quoted []byte, text string) bool {
 	if string(inner) == text {
 		return true
 	}
-	for _, c := range inner {
-		if c == '\\' {
-			s, _ := String(quoted)
-			return s == text
-		}
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return false
 	}
-	return false
+	s, _ := String(quoted)
+	return s == text
 }
 
 // String returns the text of a JSON string, and whether b is one.
