@@ -158,16 +158,20 @@ func (c *console) printLetter(l gateway.DeadLetter) error {
 	return nil
 }
 
-// printValue prints a record's value, JSON with an indent.
+// maxPretty bounds the JSON that is printed with an indent, in bytes: of a deep
+// value most would be the indent.
+const maxPretty = 16 << 10
+
+// printValue prints a record's value, JSON with an indent if it is not large.
 func printValue(w io.Writer, r *gateway.Record) error {
 	name, text := "value", ""
 	switch r.Encoding {
 	case gateway.EncodingJSON:
+		text = string(r.Value)
 		var pretty bytes.Buffer
-		if err := json.Indent(&pretty, r.Value, "", "  "); err != nil {
-			return err
+		if len(text) <= maxPretty && json.Indent(&pretty, r.Value, "", "  ") == nil {
+			text = pretty.String()
 		}
-		text = pretty.String()
 	default:
 		if err := json.Unmarshal(r.Value, &text); err != nil {
 			return err

@@ -85,3 +85,17 @@ func TestWhatADeadCommandDoesNotTake(t *testing.T) {
 		t.Errorf("without a pipeline file: exit code %d, %s", got.code, got.err)
 	}
 }
+
+// What is printed of a value is not much longer than the value: the indent of a
+// deep one would be.
+func TestADeepValueIsPrintedInBoundedRoom(t *testing.T) {
+	deep := strings.Repeat("[", 200) + strings.Repeat("1,", 20_000) + "1" + strings.Repeat("]", 200)
+	r := gateway.NewRecord(&broker.Record{Value: []byte(deep)})
+	var out strings.Builder
+	if err := printValue(&out, &r); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() > 2*len(deep) {
+		t.Errorf("a value of %d bytes is printed as %d", len(deep), out.Len())
+	}
+}

@@ -460,3 +460,25 @@ func TestALongKeyIsCutInListings(t *testing.T) {
 		t.Errorf("the letter itself has a key of %d bytes (%v), want all of it", len(letter.Record.Key), err)
 	}
 }
+
+// A client of the broker can write anything into a topic of decisions. That must
+// not keep letters from being listed and decided on, nor a copy from going on.
+func TestForeignRecordsAmongDecisionsAreLeftOut(t *testing.T) {
+	d := newDesk(t, "a", "b")
+	if _, err := d.store.Drop(t.Context(), deadletter.Selection{Key: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	decision := broker.Header{Key: lineage.Decision, Value: []byte(lineage.DecisionDropped)}
+	foreign := broker.Record{Topic: "mood.dead.decisions", Value: []byte(strings.Repeat("[", 100_000)), Headers: []broker.Header{decision}}
+	if _, err := d.Publish(t.Context(), broker.Record{Topic: foreign.Topic, Value: []byte(`{}`)}, foreign); err != nil {
+		t.Fatal(err)
+	}
+	done, err := d.store.Drop(t.Context(), deadletter.Selection{})
+	if err != nil || len(done) != 1 || done[0].Letters != 1 {
+		t.Errorf("dropped %+v, %v, want the other letter", done, err)
+	}
+	made, err := deadletter.Relocate(&foreign, nil)
+	if err != nil || string(made.Value) != string(foreign.Value) {
+		t.Errorf("copied as %.20q, %v", made.Value, err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -60,18 +59,26 @@ func (d Decisions) About(partition int32, offset int64) (Decision, bool) {
 	return runs[i].Decision, true
 }
 
-// add takes in a record of the topic. Runs never overlap, as only open letters
-// are decided on.
-func (d Decisions) add(r *broker.Record) error {
+// add takes in a record of the topic and reports whether it is a decision. Runs
+// never overlap, as only open letters are decided on.
+func (d Decisions) add(r *broker.Record) bool {
 	what := State(r.Header(lineage.Decision))
-	var value decision
-	if err := json.Unmarshal(r.Value, &value); err != nil || what != Retried && what != Dropped {
-		return fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: let no one else write to this topic", r.Topic, r.Partition, r.Offset)
+	value, is := readDecision(r)
+	if !is {
+		return false
 	}
 	for _, l := range value.Letters {
 		d[l.Partition] = append(d[l.Partition], decided{l, Decision{what, r.Time.UTC(), r.Topic, r.Offset}})
 	}
-	return nil
+	return true
+}
+
+// readDecision takes a record for a decision, and reports whether it is one:
+// clients of the broker can write into the topic, too.
+func readDecision(r *broker.Record) (value decision, is bool) {
+	what := State(r.Header(lineage.Decision))
+	err := json.Unmarshal(r.Value, &value)
+	return value, err == nil && (what == Retried || what == Dropped)
 }
 
 func (d Decisions) sort() {
@@ -83,6 +90,7 @@ func (d Decisions) sort() {
 // Decisions reads what was decided on a service's letters so far.
 func (st *Store) Decisions(ctx context.Context, service string) (Decisions, error) {
 	d := Decisions{}
+	foreign := 0
 	for r, err := range broker.Records(ctx, st.b, lineage.DecisionsTopic(service), 0, broker.Start(), broker.Position{}) {
 		if errors.Is(err, broker.ErrUnknownTopic) {
 			return d, nil // nothing was ever decided
@@ -90,9 +98,13 @@ func (st *Store) Decisions(ctx context.Context, service string) (Decisions, erro
 		if err != nil {
 			return nil, err
 		}
-		if err := d.add(r); err != nil {
-			return nil, err
+		if !d.add(r) {
+			foreign++
 		}
+	}
+	if foreign > 0 {
+		st.o.Logger.Warn("records left out that are no decisions on dead letters: let no one else write to this topic",
+			"topic", lineage.DecisionsTopic(service), "records", foreign)
 	}
 	d.sort()
 	return d, nil
@@ -100,12 +112,13 @@ func (st *Store) Decisions(ctx context.Context, service string) (Decisions, erro
 
 // Relocate returns a record of a topic of decisions as it is to be where the
 // letters have other offsets. After tells, of a partition of the letters, which
-// offset comes there after all letters before an offset here.
+// offset comes there after all letters before an offset here. One that is no
+// decision stays as it is.
 func Relocate(r *broker.Record, after func(partition int32, offset int64) (int64, error)) (broker.Record, error) {
 	made := *r
-	var value decision
-	if err := json.Unmarshal(r.Value, &value); err != nil {
-		return made, fmt.Errorf("%s[%d] offset %d is not a decision on dead letters: %w", r.Topic, r.Partition, r.Offset, err)
+	value, is := readDecision(r)
+	if !is {
+		return made, nil
 	}
 	there := decision{Letters: []run{}}
 	for _, l := range value.Letters {
