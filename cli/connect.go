@@ -30,6 +30,7 @@ type target struct {
 	file    string // of a pipeline
 	dataDir string
 	server  string
+	results bool // topics that hold results may be published to, too
 }
 
 // helpTarget is the part of a command's help that explains the flags.
@@ -87,7 +88,7 @@ func (c *console) connect(ctx context.Context, t target, create bool) (*connecti
 				"there is no data directory %s: nothing has run or been published there", dir)
 		}
 	}
-	return c.local(ctx, t.dataDir, p, create)
+	return c.local(ctx, t, p, create)
 }
 
 func remote(t target) (*connection, error) {
@@ -151,15 +152,18 @@ func owner(ctx context.Context, dir string) (string, error) {
 }
 
 // local opens the broker and puts a gateway before it, in this process.
-func (c *console) local(ctx context.Context, dataDir string, p *pipeline.Pipeline, create bool) (*connection, error) {
+func (c *console) local(ctx context.Context, t target, p *pipeline.Pipeline, create bool) (*connection, error) {
 	log := c.logger(slog.LevelWarn)
 	var brokerURL string
 	var o gateway.Options
 	if p != nil {
 		brokerURL, o.Sources, o.Services = p.BrokerURL(), p.Sources(), p.Order()
 	}
+	if t.results {
+		o.Sources, o.Results = nil, true
+	}
 	o.Logger = log
-	b, err := brokers.Open(ctx, brokerURL, brokers.Options{DataDir: dataDir, Logger: log})
+	b, err := brokers.Open(ctx, brokerURL, brokers.Options{DataDir: t.dataDir, Logger: log})
 	if err != nil {
 		return nil, inUse(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,11 +37,11 @@ func TestAPipelineGoesOnWhereItWasAfterItsTopicsAreCopied(t *testing.T) {
 	if announced.code != exitOK || announced.err != "nothing was copied: give --yes to do it\n" {
 		t.Errorf("exit code %d, %s", announced.code, announced.err)
 	}
-	golden(t, tellGolden, announced.out)
+	golden(t, tellGolden, withoutNotes(announced.out))
 	if _, err := os.Stat("other"); !os.IsNotExist(err) {
 		t.Error("telling made the data directory")
 	}
-	golden(t, doneGolden, must(t, "", "copy", "--from", "desk.yaml", "--to", "other", "--yes"))
+	golden(t, doneGolden, withoutNotes(must(t, "", "copy", "--from", "desk.yaml", "--to", "other", "--yes")))
 
 	run = launch(t, "run", "desk.yaml", "--data-dir", "other", "--listen", "127.0.0.1:0")
 	run.awaitRunning()
@@ -60,6 +61,12 @@ func TestAPipelineGoesOnWhereItWasAfterItsTopicsAreCopied(t *testing.T) {
 	if after.code != exitFailed || !strings.Contains(after.err, "the topics to copy to are in use: ") || !strings.Contains(after.err, "\n  delete these topics there") {
 		t.Errorf("over a pipeline that has gone on: exit code %d, %s", after.code, after.err)
 	}
+}
+
+// withoutNotes leaves out the topic of the gather's notes, whose number depends on
+// what was settled together.
+func withoutNotes(table string) string {
+	return regexp.MustCompile(`(?m)^desk\.window .*\n`).ReplaceAllString(table, "")
 }
 
 func TestACopyThatIsKilledGoesOn(t *testing.T) {

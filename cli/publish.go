@@ -34,6 +34,10 @@ array of them; the rows of a CSV or TSV file, each as an object; or with --text
 plain lines, each as {"text": …}. Without a file, or with -, it reads standard
 input and sends each line as it comes.
 
+A topic that holds the results of a service or gather is refused: its readers
+would take the records for their work. --force publishes to it all the same,
+while no process has the data directory open.
+
 Records whose --key field is equal stay in order; without --key there is no
 order between records.` + helpTarget,
 		Example: `  millrace publish -p pipeline.yaml tickets tickets.jsonl --key customer
@@ -54,6 +58,7 @@ order between records.` + helpTarget,
 	choose(cmd, &o.format, false, "format", "the input's format (default: by its name, or JSON)", "jsonl", "json", "csv", "tsv")
 	f.BoolVar(&o.text, "text", false, `publish each line of text as {"text": line}`)
 	f.BoolVar(&o.enveloped, "envelope", false, `take each JSON value as {"key", "headers", "value"}, as tail prints it`)
+	f.BoolVar(&o.results, "force", false, "publish to a topic that holds results, too")
 	complete(cmd, "key", cobra.NoFileCompletions)
 	return cmd
 }

@@ -48,10 +48,12 @@ import (
 // published to, and dead letters can be listed and dropped. Numbers and times that
 // are 0 have a default; negative ones are an error.
 type Options struct {
-	// Sources are the topics that may be published to. Nil allows every topic.
-	// What a service writes should not be among them: its readers take it for
-	// the service's work.
+	// Sources are the topics that may be published to. Nil allows every topic that
+	// does not hold results, as far as its records tell. What a service or gather
+	// writes should not be among them: its readers take it for their work.
+	// Results allows such topics, too, if Sources is nil.
 	Sources []string
+	Results bool
 
 	// Services are those whose dead letters are looked after here; nil: of all
 	// that have some. Retry tries letters again, as millrace.App.Retry does; nil: they

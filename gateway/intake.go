@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/jsontext"
 	"github.com/millrace-ml/millrace/internal/records"
+	"github.com/millrace-ml/millrace/lineage"
 )
 
 // admission is how long a publisher waits for memory before it is refused.
@@ -52,7 +54,7 @@ func publishRoute() route {
 		answer: content{typeJSON, of[Published](), "All records are durable."},
 		errors: askingBroker(map[int]string{
 			http.StatusBadRequest:            "The body is not JSON, is empty, or a record lacks its key.",
-			http.StatusForbidden:             "The topic is written by a service of the pipeline.",
+			http.StatusForbidden:             "The topic is written by a service or gather.",
 			http.StatusNotFound:              "There is no such topic.",
 			http.StatusRequestTimeout:        "The body stopped to come.",
 			http.StatusRequestEntityTooLarge: "The body or a record is too large.",
@@ -135,13 +137,44 @@ func (g *Gateway) allow(ctx context.Context, topic string) error {
 		if info.Name != topic {
 			continue
 		}
-		if g.accepts(topic) {
+		if !g.accepts(topic) {
+			return refuse(http.StatusForbidden, "publish to "+strings.Join(g.o.Sources, " or "),
+				"topic %s is written by the pipeline's own services", topic)
+		}
+		if g.o.Results {
 			return nil
 		}
-		return refuse(http.StatusForbidden, "publish to "+strings.Join(g.o.Sources, " or "),
-			"topic %s is written by the pipeline's own services", topic)
+		held, err := g.holdsResults(ctx, info, infos)
+		if err == nil && held {
+			err = refuse(http.StatusForbidden, "publish to a topic that services read; millrace publish --force does it all the same while the pipeline is stopped",
+				"topic %s holds results: its readers would take the records for a service's or gather's work", topic)
+		}
+		return err
 	}
 	return g.unknownTopic(ctx, topic)
+}
+
+// holdsResults reports whether a service or gather writes the topic, where no
+// pipeline says so: by the topic beside it in which a gather keeps its notes, or by
+// its first record.
+func (g *Gateway) holdsResults(ctx context.Context, info broker.TopicInfo, all []broker.TopicInfo) (bool, error) {
+	for _, other := range all {
+		if other.Name == lineage.WindowTopic(info.Name) || info.Name == lineage.WindowTopic(other.Name) {
+			return true, nil
+		}
+	}
+	for p := range info.Ends {
+		first, err := broker.First(ctx, g.b, info.Name, int32(p), broker.Start())
+		if err != nil {
+			return false, err
+		}
+		if first != nil {
+			return slices.ContainsFunc(first.Headers, func(h broker.Header) bool {
+				return lineage.Reserved(h.Key) && h.Key != lineage.Number // which sources of a batch have
+			}), nil
+		}
+	}
+	return false, nil
 }
 
 // admit waits until there is memory for n bytes.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -362,5 +363,39 @@ func TestPublishersWaitForMemory(t *testing.T) {
 	done.Wait()
 	if got.status != 200 {
 		t.Errorf("with memory: %v", got)
+	}
+}
+
+// Without a list of sources, topics of results are known by their first record, or
+// by the notes of a gather beside them.
+func TestTopicsOfResultsAreRefusedWithoutSources(t *testing.T) {
+	b := openBroker(t, "tickets", "batch", "moods", "mood.dead", "desk", "desk.window", "new")
+	with := func(topic, header string) {
+		t.Helper()
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: topic, Headers: []broker.Header{{Key: header, Value: []byte("x")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with("tickets", "id")
+	with("batch", lineage.Number)
+	with("moods", lineage.ID)
+	with("mood.dead", lineage.DeadService)
+	for topic, want := range map[string]int{"tickets": 200, "batch": 200, "new": 200, "moods": 403, "mood.dead": 403, "desk": 403, "desk.window": 403} {
+		for _, forced := range []bool{false, true} {
+			if forced {
+				want = 200
+			}
+			g, err := New(b, Options{Results: forced})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := httptest.NewServer(g)
+			got := request(t, &Client{Base: s.URL, HTTP: s.Client()}, "POST", "/v1/topics/"+topic+"/records", typeJSON, "{}")
+			if got.status != want {
+				t.Errorf("%s, forced %v: %d %s, want %d", topic, forced, got.status, got.body, want)
+			}
+			g.Close()
+			s.Close()
+		}
 	}
 }
