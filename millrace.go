@@ -238,6 +238,7 @@ func (c *config) service(ctx context.Context, name string) (service.Config, erro
 		From:        s.From,
 		To:          s.To,
 		Dead:        lineage.DeadTopic(name),
+		Sources:     p.Sources(),
 		Model:       m,
 		Batch:       broker.Want{Records: s.Batch.Max, Bytes: int(s.Batch.Bytes), Wait: s.Batch.Wait.Std()},
 		Concurrency: s.Concurrency,

@@ -32,7 +32,7 @@ func (g *Gateway) timeline(w http.ResponseWriter, r *call) error {
 		return err
 	}
 	defer release()
-	events, err := timeline.Of(r.Context(), g.b, r.PathValue("record"), arg[broker.Position](r, "since"))
+	events, err := timeline.OfSources(r.Context(), g.b, g.o.Sources, r.PathValue("record"), arg[broker.Position](r, "since"))
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@
 // # Headers
 //
 // All values are text. Those that Millrace sets begin with mr-, which no one
-// else should use: publishers through the gateway cannot set them.
+// else should use: publishers through the gateway cannot set them, and in topics
+// that no service or gather of a pipeline writes they are not believed.
 //
 //	header           on                 set by           what it says
 //	mr-id            results, letters   service          the record's id; absent on source and gathered records

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,13 +38,13 @@ func newBatch(s *Service) *batch { return &batch{s: s, predictor: predictor{s: s
 
 // begin takes polled records.
 func (b *batch) begin(records []broker.Record) {
-	b.records = records
+	b.records = b.s.received(records)
 	b.seen = Observation{Records: len(records)}
 	b.items, b.item, b.spans = b.items[:0], b.item[:0], b.spans[:0]
 	b.cuts = append(b.cuts[:0], make([]cut, len(records))...)
 	oldest := time.Time{}
 	for i := range records {
-		r := &records[i]
+		r := &b.records[i]
 		b.seen.Bytes += r.Size()
 		if oldest.IsZero() || r.Time.Before(oldest) {
 			oldest = r.Time
@@ -58,6 +59,27 @@ func (b *batch) begin(records []broker.Record) {
 	b.seen.Queueing = max(0, time.Since(oldest))
 	b.out = append(b.out[:0], make([]outcome, len(b.items))...)
 }
+
+// received returns polled records as the service takes them: those of its sources
+// without what their headers say of a lineage, which is anyone's to write.
+func (s *Service) received(records []broker.Record) []broker.Record {
+	if len(s.c.Sources) == 0 {
+		return records
+	}
+	owned := false
+	for i := range records {
+		if !slices.Contains(s.c.Sources, records[i].Topic) || !slices.ContainsFunc(records[i].Headers, reserved) {
+			continue
+		}
+		if !owned {
+			records, owned = slices.Clone(records), true // what was polled is not to be changed
+		}
+		records[i].Headers = slices.DeleteFunc(slices.Clone(records[i].Headers), reserved)
+	}
+	return records
+}
+
+func reserved(h broker.Header) bool { return lineage.Reserved(h.Key) }
 
 // predict fills the outcomes. It returns an error only when ctx ends.
 func (b *batch) predict(ctx context.Context) error {

@@ -40,6 +40,12 @@ type Config struct {
 	From  []string
 	To    string // results stay in the partition of their input: it has as many as From
 	Dead  string // topic of its dead letters, with as many partitions too
+
+	// Sources are those of From that no service or gather writes. Headers of
+	// Millrace's own (lineage.Reserved) that their records have are left out: a new
+	// lineage begins with each.
+	Sources []string
+
 	Model model.Model
 
 	Batch broker.Want     // its records, bytes and wait

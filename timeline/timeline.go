@@ -56,18 +56,37 @@ const maxSources = 100
 // a header or in the JSON value) or place ("tickets/3/1234", or the id of
 // anything that descends from it) is what. Events come by source, then by time.
 func Of(ctx context.Context, b *broker.Broker, what string, since broker.Position) ([]Event, error) {
+	return OfSources(ctx, b, nil, what, since)
+}
+
+// OfSources is [Of] where it is known which topics no service or gather writes:
+// with each record in them a lineage begins, whatever its headers say. Nil means
+// that it is not known, and the headers tell.
+func OfSources(ctx context.Context, b *broker.Broker, sources []string, what string, since broker.Position) ([]Event, error) {
+	f := finder{b: b, sources: sources}
+	return f.of(ctx, what, since)
+}
+
+// finder knows which topics are sources; nil if none are known.
+type finder struct {
+	b       *broker.Broker
+	sources []string
+}
+
+func (f *finder) of(ctx context.Context, what string, since broker.Position) ([]Event, error) {
+	b := f.b
 	topics, err := b.Topics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sources, err := find(ctx, b, topics, what, since)
+	sources, err := f.find(ctx, topics, what, since)
 	if err != nil || len(sources) == 0 {
 		return nil, err
 	}
 	oldest := sources[0].Time
 	byID := map[string]*broker.Record{}
 	for _, s := range sources {
-		byID[idOf(s)] = s
+		byID[f.idOf(s)] = s
 		if s.Time.Before(oldest) {
 			oldest = s.Time
 		}
@@ -77,7 +96,7 @@ func Of(ctx context.Context, b *broker.Broker, what string, since broker.Positio
 		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
-		found, err := scan(ctx, b, t.Name, oldest, byID)
+		found, err := f.scan(ctx, t.Name, oldest, byID)
 		if err != nil {
 			return nil, fmt.Errorf("look through %s: %w", t.Name, err)
 		}
@@ -125,9 +144,9 @@ func decisions(ctx context.Context, b *broker.Broker, events []Event) ([]Event, 
 }
 
 // find returns the source records that are meant.
-func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
+func (f *finder) find(ctx context.Context, topics []broker.TopicInfo, what string, since broker.Position) ([]*broker.Record, error) {
 	if path, err := lineage.Parse(what); err == nil {
-		if r := sourceOf(ctx, b, path.Source); r != nil {
+		if r := f.sourceOf(ctx, path.Source); r != nil {
 			return []*broker.Record{r}, nil
 		}
 	}
@@ -136,11 +155,11 @@ func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what
 		if _, decisions := lineage.DecisionsOf(t.Name); decisions {
 			continue
 		}
-		for r, err := range broker.Records(ctx, b, t.Name, broker.AllPartitions, since, broker.Position{}) {
+		for r, err := range broker.Records(ctx, f.b, t.Name, broker.AllPartitions, since, broker.Position{}) {
 			if err != nil {
 				return nil, fmt.Errorf("look through %s: %w", t.Name, err)
 			}
-			if !isSource(r) {
+			if !f.isSource(r) {
 				if r.Header(lineage.ID) != nil {
 					break // a service's topic holds nothing else
 				}
@@ -157,11 +176,14 @@ func find(ctx context.Context, b *broker.Broker, topics []broker.TopicInfo, what
 
 // sourceOf returns the record at a place, or the one that it descends from. It
 // returns nil when there is none: what looked like a place may be a key.
-func sourceOf(ctx context.Context, b *broker.Broker, s lineage.Source) *broker.Record {
+func (f *finder) sourceOf(ctx context.Context, s lineage.Source) *broker.Record {
 	for range maxDescent {
-		r, err := broker.First(ctx, b, s.Topic, s.Partition, broker.Offset(s.Offset))
+		r, err := broker.First(ctx, f.b, s.Topic, s.Partition, broker.Offset(s.Offset))
 		if err != nil || r == nil || r.Offset != s.Offset {
 			return nil
+		}
+		if f.isSource(r) {
+			return r
 		}
 		of := r.Header(lineage.JoinOf)
 		if of == nil {
@@ -177,8 +199,8 @@ func sourceOf(ctx context.Context, b *broker.Broker, s lineage.Source) *broker.R
 }
 
 // isSource reports whether a record descends from no other.
-func isSource(r *broker.Record) bool {
-	return r.Header(lineage.ID) == nil && r.Header(lineage.JoinOf) == nil
+func (f *finder) isSource(r *broker.Record) bool {
+	return slices.Contains(f.sources, r.Topic) || r.Header(lineage.ID) == nil && r.Header(lineage.JoinOf) == nil
 }
 
 func matches(r *broker.Record, what string) bool {
@@ -196,12 +218,26 @@ func matches(r *broker.Record, what string) bool {
 	return is && number == what
 }
 
-func idOf(r *broker.Record) string { return string(lineage.AppendID(nil, r)) }
+// idOf is the record's id.
+func (f *finder) idOf(r *broker.Record) string {
+	if f.isSource(r) {
+		return lineage.PlaceOf(r).String()
+	}
+	return string(lineage.AppendID(nil, r))
+}
+
+// pathOf is the record's id, taken apart.
+func (f *finder) pathOf(r *broker.Record) (lineage.Path, error) {
+	if f.isSource(r) {
+		return lineage.Path{Source: lineage.PlaceOf(r)}, nil
+	}
+	return lineage.Of(r)
+}
 
 // scan finds the records of a topic that descend from the sources. Records that
 // were settled together stand side by side and have the same time, which is how
 // the size of the batch is known.
-func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, sources map[string]*broker.Record) ([]Event, error) {
+func (f *finder) scan(ctx context.Context, topic string, since time.Time, sources map[string]*broker.Record) ([]Event, error) {
 	type batch struct {
 		time time.Time
 		size int
@@ -214,7 +250,7 @@ func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, 
 			found[i].Batch = x.size
 		}
 	}
-	for r, err := range broker.Records(ctx, b, topic, broker.AllPartitions, broker.At(since), broker.Position{}) {
+	for r, err := range broker.Records(ctx, f.b, topic, broker.AllPartitions, broker.At(since), broker.Position{}) {
 		if err != nil {
 			return nil, err
 		}
@@ -227,7 +263,7 @@ func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, 
 			open[r.Partition] = x
 		}
 		x.size++
-		if e, ok := event(r, sources); ok {
+		if e, ok := f.event(r, sources); ok {
 			x.mine = append(x.mine, len(found))
 			found = append(found, e)
 		}
@@ -239,8 +275,8 @@ func scan(ctx context.Context, b *broker.Broker, topic string, since time.Time, 
 }
 
 // event tells what a record says about one of the sources.
-func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
-	if r.Header(lineage.Window) != nil {
+func (f *finder) event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
+	if r.Header(lineage.Window) != nil && !f.isSource(r) {
 		return Event{}, false // a gather's note, which is about no record
 	}
 	e := Event{
@@ -251,14 +287,14 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	var path lineage.Path
 	var err error
 	switch of := r.Header(lineage.JoinOf); {
-	case of != nil:
+	case of != nil && !f.isSource(r):
 		path, err = lineage.Parse(string(of))
 		e.What, e.ID = "gathered", lineage.PlaceOf(r).String()
 		e.Status = string(r.Header(lineage.JoinStatus))
 		e.Revision, _ = strconv.Atoi(string(r.Header(lineage.JoinRevision)))
 	default:
-		path, err = lineage.Of(r)
-		e.What, e.ID = "answered", idOf(r)
+		path, err = f.pathOf(r)
+		e.What, e.ID = "answered", f.idOf(r)
 		e.Service, _, _ = path.Service()
 	}
 	if err != nil {
@@ -271,11 +307,11 @@ func event(r *broker.Record, sources map[string]*broker.Record) (Event, bool) {
 	}
 	e.After = r.Time.Sub(source.Time).Milliseconds()
 	switch {
+	case f.isSource(r):
+		e.What, e.Service, e.Model, e.Error, e.Attempts = "published", "", "", "", 0
 	case r.Header(lineage.DeadService) != nil:
 		e.What, e.Service, e.Model = deadLetter, string(r.Header(lineage.DeadService)), string(r.Header(lineage.DeadModel))
 	case e.What == "gathered":
-	case isSource(r):
-		e.What, e.Service = "published", ""
 	case r.Header(lineage.Status) != nil:
 		e.What = string(r.Header(lineage.Status))
 	}
