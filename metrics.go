@@ -13,7 +13,7 @@ import (
 type metrics struct {
 	records, bytes, values, skipped, dead, retries *prometheus.CounterVec
 	answers, revisions, stray, foreign, cut        *prometheus.CounterVec
-	lag, open, calls, taken, waiting               *prometheus.GaugeVec
+	lag, open, calls, taken, waiting, skew         *prometheus.GaugeVec
 	batch, predict, settle, queueing, latency      *prometheus.HistogramVec
 }
 
@@ -45,6 +45,7 @@ func newMetrics() *metrics {
 		calls:     gauge("model_calls", "Calls of the model in flight."),
 		taken:     gauge("open_records", "Records taken and not settled."),
 		waiting:   gauge("waiting_records", "Records predicted that settle, or wait for earlier ones to settle."),
+		skew:      gauge("clock_skew_seconds", "How far the broker's clock is ahead of this machine's, where a gather's sources show it; 0 if they agree."),
 		batch:     histogram("batch_records", "Records in a batch.", prometheus.ExponentialBuckets(1, 2, 14)),
 		predict:   histogram("predict_seconds", "Time in the model for a batch, with retries.", seconds),
 		settle:    histogram("settle_seconds", "Time to settle a batch.", seconds),
@@ -56,7 +57,7 @@ func newMetrics() *metrics {
 func (m *metrics) register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray, m.foreign, m.cut,
-		m.lag, m.open, m.calls, m.taken, m.waiting, m.batch, m.predict, m.settle, m.queueing, m.latency,
+		m.lag, m.open, m.calls, m.taken, m.waiting, m.skew, m.batch, m.predict, m.settle, m.queueing, m.latency,
 	} {
 		if err := r.Register(c); err != nil {
 			return err
@@ -93,6 +94,7 @@ func (m *metrics) gather(name string, o gather.Observation) {
 	m.foreign.WithLabelValues(name).Add(float64(o.Foreign))
 	m.cut.WithLabelValues(name).Add(float64(o.Cut))
 	m.open.WithLabelValues(name).Set(float64(o.Open))
+	m.skew.WithLabelValues(name).Set(o.Skew.Seconds())
 	m.batch.WithLabelValues(name).Observe(float64(o.Records))
 	m.settle.WithLabelValues(name).Observe(o.Settle.Seconds())
 	latency := m.latency.WithLabelValues(name)

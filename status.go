@@ -32,6 +32,7 @@ type Status struct {
 	Waiting   int64         `json:"waiting,omitempty"` // of these, predicted: they settle, or wait for earlier ones to settle
 	Predict   time.Duration `json:"predict_ns"`        // in the model, in all
 	Settle    time.Duration `json:"settle_ns"`         // in the broker, in all
+	Skew      time.Duration `json:"skew_ns,omitempty"` // of a gather: how far its broker's clock is ahead of this one, if it is apart
 	Latency   time.Duration `json:"latency_ns"`        // lately, from a record's append to its result's
 
 	Lag     int64  `json:"lag"` // records it has not taken yet
@@ -83,6 +84,7 @@ func (u *unit) gather(o gather.Observation) {
 	s.Failed += int64(o.Partial)
 	s.Revisions += int64(o.Revisions)
 	s.Open = int64(o.Open)
+	s.Skew = o.Skew
 	s.Settle += o.Settle
 	for _, d := range o.Latency {
 		s.latency(d + o.Settle)

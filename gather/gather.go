@@ -19,7 +19,9 @@
 //
 // Time is the log's: a part is late when the log shows that everything appended
 // before the deadline was read and the part was not among it. A gather that
-// catches up after a pause therefore gives the answers it would have given.
+// catches up after a pause therefore gives the answers it would have given. Where a
+// source shows that the broker's clock and this machine's are apart, its deadline
+// counts from when it was first seen.
 package gather
 
 import (
@@ -76,14 +78,15 @@ type Part struct {
 
 // Observation is what a settle brought.
 type Observation struct {
-	Records   int // polled
-	Complete  int // sources answered with every part
-	Partial   int // sources answered with a part failed or missing
-	Revisions int // answers amended by a part that came late
-	Cut       int // answers that leave something out, as it was too large or could not be read, and say so
-	Stray     int // records that descend from no source of this gather
-	Foreign   int // records in its own topic that it did not write
-	Open      int // sources that wait for parts, in this member
+	Records   int           // polled
+	Complete  int           // sources answered with every part
+	Partial   int           // sources answered with a part failed or missing
+	Revisions int           // answers amended by a part that came late
+	Cut       int           // answers that leave something out, as it was too large or could not be read, and say so
+	Stray     int           // records that descend from no source of this gather
+	Foreign   int           // records in its own topic that it did not write
+	Open      int           // sources that wait for parts, in this member
+	Skew      time.Duration // of the broker's clock before this one, where the last source shows one; mostly 0
 	Settle    time.Duration
 	Latency   []time.Duration // of each answered source, from append to here; not to be kept
 }

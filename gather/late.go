@@ -176,7 +176,7 @@ func (m *member) index(ctx context.Context, w *window, oldest int64) error {
 		*x = lateIndex{answers: map[int64]int64{}, first: oldest, end: math.MaxInt64}
 		from = broker.Start()
 		if source != nil {
-			from = broker.At(source.Time.Add(-skew))
+			from = since(source)
 		}
 	}
 	for r, err := range broker.Records(ctx, m.g.b, m.g.c.To, w.partition, from, broker.Position{}) {

@@ -25,17 +25,20 @@ const idle = 500 * time.Millisecond
 
 // member is one consumer of the gather, with the windows of the partitions it owns.
 type member struct {
-	g        *Gather
-	consumer *broker.Consumer
-	epoch    int64
-	restored bool
-	windows  map[int32]*window
-	writer   writer
-	seen     Observation
-	foreign  atomic.Int64 // records of others in the topic of answers, not observed yet
-	strays   time.Time    // when one was last logged
-	cuts     time.Time    // when an answer that leaves something out was last logged
-	blocked  bool         // a source is past its deadline but the log is not read up to it
+	g          *Gather
+	consumer   *broker.Consumer
+	epoch      int64
+	restored   bool
+	windows    map[int32]*window
+	writer     writer
+	seen       Observation
+	foreign    atomic.Int64  // records of others in the topic of answers, not observed yet
+	skew       time.Duration // see window.skewOf, of the last source
+	skewLogged time.Time
+	looked     time.Time // when all sources were last known to be taken in
+	strays     time.Time // when one was last logged
+	cuts       time.Time // when an answer that leaves something out was last logged
+	blocked    bool      // a source is past its deadline but the log is not read up to it
 }
 
 func newMember(g *Gather, c *broker.Consumer) *member {
@@ -65,7 +68,7 @@ func (m *member) run(ctx, work context.Context) error {
 
 // turn polls once, takes the records in, and settles what follows from them.
 func (m *member) turn(ctx, work context.Context) error {
-	records, err := m.poll(ctx)
+	records, backlog, err := m.poll(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,6 +81,11 @@ func (m *member) turn(ctx, work context.Context) error {
 	m.writer.begin(work)
 	for i := range records {
 		m.take(&records[i])
+	}
+	if len(records) > 0 {
+		m.emptied(backlog)
+	} else if err := m.lookForMore(ctx); err != nil {
+		return err
 	}
 	if m.blocked {
 		if err := m.mark(ctx, records); err != nil {
@@ -108,6 +116,7 @@ func (m *member) settle(work context.Context) error {
 	m.noted()
 	if m.g.c.Observe != nil {
 		m.seen.Settle = time.Since(began)
+		m.seen.Skew = m.skew
 		m.seen.Foreign = int(m.foreign.Swap(0))
 		for _, w := range m.windows {
 			m.seen.Open += w.open.len()
@@ -124,8 +133,9 @@ func (m *member) forget() {
 	clear(m.windows)
 }
 
-// poll waits for records, but not beyond the next deadline.
-func (m *member) poll(ctx context.Context) ([]broker.Record, error) {
+// poll waits for records, but not beyond the next deadline. Backlog is how many it
+// left.
+func (m *member) poll(ctx context.Context) (records []broker.Record, backlog int64, err error) {
 	want := m.g.c.Batch
 	for _, w := range m.windows {
 		want.Pause = w.pause(want.Pause)
@@ -135,11 +145,11 @@ func (m *member) poll(ctx context.Context) ([]broker.Record, error) {
 	batch, err := m.consumer.Poll(until, want)
 	switch {
 	case err == nil:
-		return batch.Records, nil
+		return batch.Records, batch.Backlog, nil
 	case until.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed):
-		return nil, nil // it is time to look up
+		return nil, 0, nil // it is time to look up
 	}
-	return nil, err
+	return nil, 0, err
 }
 
 // wake is when to look up from waiting for records: when the next source is to be
@@ -158,7 +168,7 @@ func (m *member) wake() time.Time {
 		if w.open.len() == 0 {
 			continue
 		}
-		if at := w.open.front().source.Time.Add(m.g.c.Deadline); at.Before(wake) {
+		if at, _ := w.open.front().deadline(m.g.c.Deadline); at.Before(wake) {
 			wake = at
 		}
 	}
@@ -174,7 +184,9 @@ func (m *member) take(r *broker.Record) {
 	}
 	w.read[r.Topic] = r.Time
 	if f.source {
-		w.add(r)
+		now := time.Now()
+		m.look(w, r, now)
+		w.add(r, now)
 		return
 	}
 	partition, offset, ok := lineage.SourceIn(r.Header(lineage.ID), m.g.c.Of)
@@ -263,7 +275,7 @@ func (m *member) close(w *window, j *join, now time.Time) {
 		m.seen.Partial++
 		w.closed.put(j)
 	}
-	m.seen.Latency = append(m.seen.Latency, now.Sub(j.source.Time))
+	m.seen.Latency = append(m.seen.Latency, max(0, now.Sub(j.source.Time)))
 }
 
 // partitions in order, so that the same input gives the same output.

@@ -14,9 +14,6 @@ import (
 	"github.com/millrace-ml/millrace/lineage"
 )
 
-// skew is how far the clocks of a broker's machines may be apart.
-const skew = 10 * time.Second
-
 // restoring is how many partitions are restored at a time.
 const restoring = 8
 
@@ -58,7 +55,11 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 	for _, w := range windows {
 		m.windows[w.partition] = w
 		open += w.open.len()
+		if w.open.len() > 0 {
+			m.look(w, &w.open.front().source, began)
+		}
 	}
+	m.noteEmpty(lags, began) // what was restored is not new
 	m.epoch, m.restored, m.blocked = a.Epoch, true, false
 	m.g.c.Logger.Debug("restored", "partitions", len(a.Partitions), "open", open, "took", time.Since(began))
 	return nil
@@ -84,6 +85,7 @@ func (m *member) answers(ctx context.Context) (*broker.TopicInfo, error) {
 
 // refill reads what the window held.
 func (m *member) refill(ctx context.Context, w *window, positions map[broker.TopicPartition]int64, answers *broker.TopicInfo) error {
+	began := time.Now()
 	position := func(topic string) int64 {
 		return positions[broker.TopicPartition{Topic: topic, Partition: w.partition}]
 	}
@@ -92,14 +94,14 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 	if err != nil {
 		return err
 	}
-	var first time.Time // of the first source that is not answered
+	var first *broker.Record // the first source that is not answered
 	sources := 0
 	for r, err := range broker.Records(ctx, m.g.b, m.g.c.Of, w.partition, from, broker.Position{}) {
 		if err != nil {
 			return err
 		}
-		if first.IsZero() {
-			first = r.Time
+		if first == nil {
+			first = r
 		}
 		if r.Offset >= position(m.g.c.Of) {
 			break
@@ -107,7 +109,7 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 		if r.Offset < w.low {
 			continue
 		}
-		w.add(r)
+		w.add(r, began)
 		sources++
 	}
 	w.next = position(m.g.c.Of)
@@ -115,15 +117,14 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 	if sources > 0 {
 		w.low = w.open.front().source.Offset
 	}
-	if first.IsZero() {
+	if first == nil {
 		return nil // nothing is open and nothing can be ahead
 	}
 	for topic, f := range m.g.feeds {
 		if f.source || position(topic) == 0 {
 			continue
 		}
-		since := broker.At(first.Add(-skew))
-		for r, err := range broker.Records(ctx, m.g.b, topic, w.partition, since, broker.Offset(position(topic))) {
+		for r, err := range broker.Records(ctx, m.g.b, topic, w.partition, since(first), broker.Offset(position(topic))) {
 			if err != nil {
 				return err
 			}

@@ -36,6 +36,7 @@ type window struct {
 	closed answered             // which parts the answers lately given hold
 	index  lateIndex            // where the answers stand that may still be amended
 	read   map[string]time.Time // by topic: all that was appended before was taken in
+	empty  time.Time            // by this clock: when all sources were taken in; zero for not known
 }
 
 // join is a source that waits for parts.
@@ -44,6 +45,7 @@ type join struct {
 	parts   []part
 	waiting int // parts that are neither there nor ruled out
 	bytes   int
+	seen    time.Time // if the broker's clock was not this one's: when it was taken in
 }
 
 // part is a service's answer so far.
@@ -79,13 +81,16 @@ func newWindow(g *Gather, partition int32) *window {
 	}
 }
 
-// add takes in a source.
-func (w *window) add(r *broker.Record) {
+// add takes in a source that is seen now.
+func (w *window) add(r *broker.Record, now time.Time) {
 	if r.Offset > w.next {
 		w.letGo(r.Offset)
 	}
 	w.next = r.Offset + 1
 	j := &join{source: *r, parts: make([]part, len(w.g.c.Parts)), waiting: len(w.g.c.Parts), bytes: r.Size()}
+	if w.skewOf(r, now) != 0 {
+		j.seen = now
+	}
 	w.bytes += j.bytes
 	w.open.push(j)
 	for _, early := range w.come(r.Offset) {
@@ -208,8 +213,8 @@ func (w *window) due(j *join, now time.Time, limit time.Duration) (due, blocked 
 	if limit == 0 {
 		return false, false
 	}
-	deadline := j.source.Time.Add(limit)
-	if now.Before(deadline) {
+	here, deadline := j.deadline(limit)
+	if now.Before(here) {
 		return false, false
 	}
 	for i := range j.parts {
@@ -226,12 +231,18 @@ func (w *window) full(topic string) bool {
 	return w.aheadCount[topic] >= w.g.c.MaxOpen || w.aheadBytes[topic] >= maxOpenBytes
 }
 
+// sourcesPaused reports whether so many sources are open that no more are to be
+// taken in.
+func (w *window) sourcesPaused() bool {
+	return w.open.len() >= w.g.c.MaxOpen || w.bytes >= maxOpenBytes && w.open.len() > 0
+}
+
 // pause adds the topics of this partition that are not to be polled: the sources
 // while too many are open, and parts that are too far ahead of them. What an
 // open source waits for is not among them, as services answer in order, unless
 // its service left it out.
 func (w *window) pause(to []broker.TopicPartition) []broker.TopicPartition {
-	if w.open.len() >= w.g.c.MaxOpen || w.bytes >= maxOpenBytes && w.open.len() > 0 {
+	if w.sourcesPaused() {
 		to = append(to, broker.TopicPartition{Topic: w.g.c.Of, Partition: w.partition})
 	}
 	for topic := range w.aheadCount {

@@ -5,6 +5,7 @@ package gather
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -24,7 +25,7 @@ func TestPartsOfDeletedSourcesAreLetGoOf(t *testing.T) {
 	if paused := w.pause(nil); len(paused) != 1 || paused[0].Topic != "moods" {
 		t.Fatalf("with 6 moods ahead of their tickets, %v is paused", paused)
 	}
-	w.add(&broker.Record{Topic: "tickets", Offset: 5}) // those before it are gone
+	w.add(&broker.Record{Topic: "tickets", Offset: 5}, time.Now()) // those before it are gone
 	if j := w.open.front(); j.waiting != 0 {
 		t.Error("the ticket did not get its mood")
 	}
