@@ -31,7 +31,10 @@ const (
 // Append implements [broker.Driver]. Up to 32 MiB of records are appended all or
 // none; more are appended in parts, in order, and not all of them may be when it
 // fails.
-func (d *driver) Append(_ context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
+//
+// When the context ends while the log waits for room, it is not known whether the
+// records are appended.
+func (d *driver) Append(ctx context.Context, records []broker.Record, partitions []int32) ([]int64, error) {
 	offsets := make([]int64, len(records))
 	for done := 0; done < len(records); {
 		n, size := done, 0
@@ -40,7 +43,7 @@ func (d *driver) Append(_ context.Context, records []broker.Record, partitions [
 			n++
 		}
 		c := commit{records: records[done:n], partitions: partitions[done:n], offsets: offsets[done:n], settled: justReveal}
-		if err := d.commit(&c); err != nil {
+		if err := d.append(ctx, &c); err != nil {
 			if done > 0 && errors.Is(err, broker.ErrFull) {
 				// Who matches ErrFull takes it that nothing was appended.
 				err = fmt.Errorf("only the first %d of %d records were appended: %v", done, len(records), err) //nolint:errorlint // see above
@@ -68,6 +71,36 @@ type commit struct {
 	settled    func(reveal func()) // called when all is durable; reveal makes the records visible
 }
 
+// append carries out a commit of records until its context ends; then it goes on
+// behind the caller's back.
+func (d *driver) append(ctx context.Context, c *commit) error {
+	a, err := d.prepare(c)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	d.background.Go(func() { done <- d.carryOut(a, c) })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	case <-d.failure.failed:
+	}
+	select {
+	case err := <-done:
+		return err
+	default:
+	}
+	if err := d.failure.get(); err != nil {
+		return err
+	}
+	err = fmt.Errorf("the records may be appended or not: %w", context.Cause(ctx))
+	if why := d.fs.room.check(); why != nil {
+		err = fmt.Errorf("%w: %v", err, why) //nolint:errorlint // who matches ErrFull takes it that nothing was appended
+	}
+	return err
+}
+
 // commit carries out a commit. Error: ErrFull, with nothing changed, or the
 // driver's failure.
 func (d *driver) commit(c *commit) error {
@@ -75,22 +108,48 @@ func (d *driver) commit(c *commit) error {
 		c.settled(func() {})
 		return nil
 	}
+	a, err := d.prepare(c)
+	if err != nil {
+		return err
+	}
+	return d.carryOut(a, c)
+}
+
+// prepare makes the entries of a commit. It reads the records, which are the
+// caller's again when it returns, and waits for nothing.
+func (d *driver) prepare(c *commit) (_ *appender, err error) {
+	if d.options.ReadOnly {
+		return nil, errReadOnly
+	}
 	a, _ := d.appenders.Get().(*appender)
 	if a == nil {
 		a = &appender{}
 	}
 	defer func() {
-		a.reset()
-		d.appenders.Put(a)
+		if err != nil {
+			d.give(a)
+		}
 	}()
 	if err := a.route(d, c.records, c.partitions); err != nil {
-		return err
+		return nil, err
 	}
 	a.encode(c.records)
 	a.pack()
 	if err := d.space.check(a.bytes + int64(64*len(c.positions))); err != nil {
-		return err
+		return nil, err
 	}
+	return a, nil
+}
+
+// give gives the memory of a commit to later ones.
+func (d *driver) give(a *appender) {
+	a.reset()
+	d.appenders.Put(a)
+}
+
+// carryOut makes a prepared commit durable.
+func (d *driver) carryOut(a *appender, c *commit) error {
+	defer d.give(a)
 	batch := d.db.NewBatchWithSize(a.batchLen(c.positions), pebble.WithMaxRetainedSizeBytes(keptBytes))
 	if err := a.apply(d, batch, c.positions); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -52,24 +53,40 @@ func syncDir(fsys vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// cutUnsyncedLog cuts the last log of a marked directory where it is torn.
-func cutUnsyncedLog(fsys vfs.FS, dir string) error {
+// unsyncedEnd finds where the last log of a marked directory is torn. The name is
+// empty when it is not.
+func unsyncedEnd(fsys vfs.FS, dir string) (name string, sound int64, err error) {
 	if _, err := fsys.Stat(fsys.PathJoin(dir, unsyncedFile)); errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", 0, nil
 	} else if err != nil {
-		return err
+		return "", 0, err
 	}
 	name, number, err := lastLog(fsys, dir)
 	if err != nil || name == "" {
-		return err
+		return "", 0, err
 	}
 	sound, whole, err := soundLength(fsys, name, number)
 	if err != nil || whole {
+		return "", 0, err
+	}
+	return name, sound, nil
+}
+
+// cutUnsyncedLog cuts the last log of a marked directory where it is torn.
+func cutUnsyncedLog(fsys vfs.FS, dir string, log *slog.Logger) error {
+	name, sound, err := unsyncedEnd(fsys, dir)
+	if err != nil || name == "" {
+		return err
+	}
+	info, err := fsys.Stat(name)
+	if err != nil {
 		return err
 	}
 	if err := cutFile(fsys, name, sound); err != nil {
 		return fmt.Errorf("cut %s after %d bytes: %w", name, sound, err)
 	}
+	log.Warn("the log was open with durability os and not closed: its end is torn and was cut off",
+		"file", name, "bytes", sound, "cut", info.Size()-sound)
 	return syncDir(fsys, dir)
 }
 

@@ -5,7 +5,9 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,8 +57,15 @@ type Options struct {
 	Address         string        // noted for other processes, see Owner; may be set later
 	Logger          *slog.Logger  // nil: slog.Default()
 
+	// ReadOnly changes nothing in the directory, which must exist. Several
+	// processes can read it at once, but not while one writes. What would write
+	// is refused with an error that matches broker.ErrRefused.
+	ReadOnly bool
+
 	FS  vfs.FS           // nil: the disk
 	Now func() time.Time // nil: time.Now
+
+	onDisk bool // FS was nil
 
 	// reserve overrides how much of the disk is left free, in tests.
 	reserve int64
@@ -73,7 +82,8 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.Default()
 	}
 	if o.FS == nil {
-		o.FS = vfs.Default
+		o.FS = privateDisk{vfs.Default}
+		o.onDisk = true
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -85,7 +95,8 @@ type driver struct {
 	options Options
 	dir     string
 	fs      *filesystem
-	lock    *pebble.Lock
+	locks   locks
+	id      identity
 	db      *pebble.DB
 	clock   clock
 	tail    tail
@@ -107,8 +118,10 @@ type driver struct {
 
 var _ broker.Driver = (*driver)(nil)
 
-// Open opens the data directory, or makes it. Only one process can have it
-// open: for a second one the error matches [broker.ErrInUse] and names the first.
+// Open opens the data directory, or makes it. Only one process can have it open
+// for writing: for a second one the error matches [broker.ErrInUse] and names the
+// first. A directory that is neither whole, nor empty, nor Millrace's is refused,
+// and nothing in it is changed.
 func Open(dir string, o Options) (*broker.Broker, error) {
 	d, err := openDriver(dir, o)
 	if err != nil {
@@ -119,6 +132,7 @@ func Open(dir string, o Options) (*broker.Broker, error) {
 
 func openDriver(dir string, o Options) (*driver, error) {
 	o.setDefaults()
+	dir = o.FS.PathJoin(dir)
 	d := &driver{
 		options: o,
 		dir:     dir,
@@ -130,51 +144,28 @@ func openDriver(dir string, o Options) (*driver, error) {
 	}
 	d.failure.failed = make(chan struct{})
 	d.note = note{fs: o.FS, dir: dir}
-	d.fs = newFilesystem(o.FS, o.Durability, &d.failure)
+	d.fs = newFilesystem(o, dir, &d.failure)
 	if err := d.open(); err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
 	}
-	d.background.Go(d.retain)
+	if !o.ReadOnly {
+		d.background.Go(d.retain)
+	}
 	return d, nil
 }
 
 func (d *driver) open() (err error) {
-	if err := d.fs.MkdirAll(d.dir, 0o755); err != nil {
-		return err
-	}
-	if d.lock, err = lockDirectory(d.options.FS, d.dir); err != nil {
-		return err
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.release())
+			err = errors.Join(err, d.release(false))
 		}
 	}()
-	d.space.init(d.fs, d.dir, d.options.reserve)
-	if err := d.space.checkOpen(); err != nil {
-		return err
+	if d.options.ReadOnly {
+		err = d.openToRead()
+	} else {
+		err = d.openToWrite()
 	}
-	if err := d.note.write(d.options.Address); err != nil {
-		return fmt.Errorf("note the owner: %w", err)
-	}
-	if err := cutUnsyncedLog(d.options.FS, d.dir); err != nil {
-		return err
-	}
-	if d.options.Durability == OS {
-		if err := markUnsynced(d.options.FS, d.dir); err != nil {
-			return err
-		}
-	}
-	if d.db, err = d.openPebble(); err != nil {
-		return err
-	}
-	if d.options.Durability == Fsync {
-		// Pebble has moved what it found in older logs to tables by now.
-		if err := unmarkUnsynced(d.options.FS, d.dir); err != nil {
-			return err
-		}
-	}
-	if err := d.checkFormat(); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := d.recoverTopics(); err != nil {
@@ -186,17 +177,133 @@ func (d *driver) open() (err error) {
 	return d.failure.get()
 }
 
+func (d *driver) openToRead() (err error) {
+	if d.options.onDisk {
+		if d.locks.dir, err = lockPlace(d.dir, false); err != nil {
+			return err
+		}
+	}
+	if d.id, err = inspect(d.options.FS, d.dir); err != nil {
+		return err
+	}
+	if !d.id.Ready {
+		return fmt.Errorf("there is nothing in it yet: %w", fs.ErrNotExist)
+	}
+	d.space.init(d.fs, d.dir, d.options.reserve)
+	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
+	if name, sound, err := unsyncedEnd(disk, d.dir); err != nil {
+		return err
+	} else if name != "" {
+		disk.ends[name] = sound
+	}
+	if d.db, err = d.openPebble(disk); err != nil {
+		return err
+	}
+	return d.checkFormat()
+}
+
+func (d *driver) openToWrite() (err error) {
+	// Look before anything is made: the folder may be somebody else's.
+	if _, err = inspect(d.options.FS, d.dir); err != nil {
+		return err
+	}
+	if err := d.fs.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	if d.options.onDisk {
+		if d.locks.dir, err = lockPlace(d.dir, true); err != nil {
+			return err
+		}
+	}
+	d.space.init(d.fs, d.dir, d.options.reserve)
+	if err := d.space.checkOpen(); err != nil {
+		return err
+	}
+	if d.id, err = inspect(d.options.FS, d.dir); err != nil {
+		return err
+	}
+	if d.id.ID == "" {
+		if err := d.begin(); err != nil {
+			return err
+		}
+	}
+	if d.locks.pebble, err = lockPebble(d.options.FS, d.dir); err != nil {
+		return err
+	}
+	if err := d.note.write(d.options.Address); err != nil {
+		return fmt.Errorf("note the owner: %w", err)
+	}
+	if !d.id.Ready {
+		if err := d.make(); err != nil {
+			return err
+		}
+	}
+	return d.openLog()
+}
+
+// begin makes an empty directory Millrace's.
+func (d *driver) begin() error {
+	if d.options.onDisk {
+		if err := os.Chmod(d.dir, 0o700); err != nil {
+			return err
+		}
+	}
+	d.id = newIdentity()
+	return d.id.write(d.options.FS, d.dir)
+}
+
+// make makes the log. Pebble is closed once before it is used, because only then
+// its logs say how far they were synced from the first byte on.
+func (d *driver) make() (err error) {
+	if d.db, err = d.openPebble(d.fs); err != nil {
+		return err
+	}
+	err = d.db.Set([]byte{kindFormat}, []byte(d.formatValue()), pebble.Sync)
+	err = errors.Join(err, d.flush(), d.db.Close())
+	d.db = nil
+	if err := errors.Join(err, d.failure.get()); err != nil {
+		return err
+	}
+	d.id.Ready = true
+	return d.id.write(d.options.FS, d.dir)
+}
+
+// openLog opens the log of a directory that is whole.
+func (d *driver) openLog() (err error) {
+	if err := cutUnsyncedLog(d.options.FS, d.dir, d.options.Logger); err != nil {
+		return err
+	}
+	if d.options.Durability == OS {
+		if err := markUnsynced(d.options.FS, d.dir); err != nil {
+			return err
+		}
+	}
+	if d.db, err = d.openPebble(d.fs); err != nil {
+		return err
+	}
+	if d.options.Durability == Fsync {
+		// Pebble has moved what it found in older logs to tables by now.
+		if err := unmarkUnsynced(d.options.FS, d.dir); err != nil {
+			return err
+		}
+	}
+	return d.checkFormat()
+}
+
+// formatValue is what the log says of itself: it belongs to this directory.
+func (d *driver) formatValue() string { return fmt.Sprintf("%d %s", d.id.Format, d.id.ID) }
+
 func (d *driver) checkFormat() error {
 	value, closer, err := d.db.Get([]byte{kindFormat})
 	if errors.Is(err, pebble.ErrNotFound) {
-		return d.db.Set([]byte{kindFormat}, []byte(formatVersion), pebble.Sync)
+		return fmt.Errorf("%w: the log does not say what it is", ErrDamaged)
 	}
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	if string(value) != formatVersion {
-		return fmt.Errorf("it has format %q, this program reads %q: use the program that wrote it", value, formatVersion)
+	if string(value) != d.formatValue() {
+		return fmt.Errorf("%w: file %s is of another directory than the log, which says %q: %s", ErrDamaged, identityFile, value, rescue)
 	}
 	return nil
 }
@@ -204,25 +311,35 @@ func (d *driver) checkFormat() error {
 // Close implements [broker.Driver]. It waits for what runs in the background.
 func (d *driver) Close() error {
 	close(d.closing)
-	d.background.Wait()
 	for _, g := range d.groups {
 		g.stop()
 	}
+	if !d.options.ReadOnly && d.failure.get() == nil && d.fs.room.check() == nil {
+		// A directory that is closed has nothing in its logs: all is in tables.
+		if err := d.flush(); err != nil {
+			d.options.Logger.Warn("the log was closed with records that are in no table yet; they are read when it is opened", "error", err)
+		}
+	}
 	d.fs.giveUp()
-	if err := d.release(); err != nil {
+	d.background.Wait()
+	if err := d.release(true); err != nil {
 		return fmt.Errorf("close data directory %s: %w", d.dir, err)
 	}
 	return nil
 }
 
-// release closes what open has opened.
-func (d *driver) release() error {
+// release closes what open has opened. With whole the log is closed as it should
+// be.
+func (d *driver) release(whole bool) error {
 	var err error
 	if d.db != nil {
 		err = errors.Join(d.db.Close(), d.failure.get())
-		if err == nil {
+		if err == nil && whole && !d.options.ReadOnly {
 			err = unmarkUnsynced(d.options.FS, d.dir)
 		}
 	}
-	return errors.Join(err, d.note.remove(), d.lock.Close())
+	if d.locks.pebble != nil {
+		err = errors.Join(err, d.note.remove())
+	}
+	return errors.Join(err, d.locks.Close())
 }

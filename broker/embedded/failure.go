@@ -3,8 +3,9 @@
 package embedded
 
 import (
-	"fmt"
 	"sync/atomic"
+
+	"github.com/millrace-ml/millrace/broker"
 )
 
 // failure is set once when the log can no longer be written for another reason
@@ -17,7 +18,7 @@ type failure struct {
 }
 
 func (f *failure) set(err error) {
-	err = fmt.Errorf("the log has failed, open it again to recover: %w", err)
+	err = &failedError{err}
 	if f.err.CompareAndSwap(nil, &err) {
 		close(f.failed)
 	}
@@ -29,3 +30,16 @@ func (f *failure) get() error {
 	}
 	return nil
 }
+
+// failedError is what every call gives after a failure. It matches
+// [broker.ErrRefused], so that who tries again for as long as a broker is away
+// ends instead, and the program can be started anew.
+type failedError struct{ err error }
+
+func (e *failedError) Error() string {
+	return "the log has failed, open it again to recover: " + e.err.Error()
+}
+
+func (e *failedError) Unwrap() error { return e.err }
+
+func (e *failedError) Is(target error) bool { return target == broker.ErrRefused }

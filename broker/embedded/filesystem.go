@@ -12,7 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// filesystem is what Pebble writes through. It does three things.
+// filesystem is what Pebble writes through. It does these things for the files of
+// the data directory; those elsewhere, of a backup, go straight to the disk.
 //
 // With OS durability a sync of the write-ahead log does nothing until the file
 // is closed. Syncing finished files keeps the log a prefix after a power cut:
@@ -21,19 +22,24 @@ import (
 // Writes of the write-ahead log, the manifest and blob files wait for room. The space check
 // (space.go) keeps Pebble from meeting a full disk, but other programs fill
 // disks too. Writes of tables do not wait: Pebble drops the unfinished table,
-// which gives room back, and tries again.
+// which gives room back, and tries again. Only what certainly did not happen is
+// tried again. A sync is not: the kernel may have dropped what it could not
+// write, and says nothing the second time.
 //
-// Another error in these files ends the broker (failure.go). Pebble would end
-// the process: it panics with locks held. So from that moment the disk is frozen
-// as a crash would leave it, and Pebble is told that all is well; what it still
-// writes goes nowhere or, where it might read it again, to memory. Nothing is
-// acknowledged any more, and Pebble can be closed in order.
+// Another error ends the broker (failure.go). Pebble would end the process: it
+// panics with locks held. So from that moment the disk is frozen as a crash would
+// leave it, and Pebble is told that all is well; what it still writes goes nowhere
+// or, where it might read it again, to memory. Nothing is acknowledged any more,
+// and Pebble can be closed in order.
 type filesystem struct {
 	vfs.FS
+	dir        string
 	durability Durability
 	failure    *failure
 
 	after *vfs.MemFS // files made after a failure
+
+	room room
 
 	closing chan struct{}
 	once    sync.Once
@@ -42,8 +48,11 @@ type filesystem struct {
 // retryRoom is how long to wait before a write is tried again that found no room.
 const retryRoom = 100 * time.Millisecond
 
-func newFilesystem(fs vfs.FS, d Durability, f *failure) *filesystem {
-	return &filesystem{FS: fs, durability: d, failure: f, after: vfs.NewMem(), closing: make(chan struct{})}
+func newFilesystem(o Options, dir string, f *failure) *filesystem {
+	return &filesystem{
+		FS: o.FS, dir: dir, durability: o.Durability, failure: f,
+		after: vfs.NewMem(), room: room{log: o.Logger}, closing: make(chan struct{}),
+	}
 }
 
 // giveUp ends the waits for room.
@@ -66,6 +75,9 @@ func vital(name string) bool {
 
 // Create implements vfs.FS.
 func (fs *filesystem) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if !fs.ours(name) {
+		return fs.FS.Create(name, c)
+	}
 	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.Create(name, c) })
 }
 
@@ -95,39 +107,84 @@ func (fs *filesystem) create(name string, c vfs.DiskWriteCategory, create func()
 	return &file{File: f, fs: fs, vital: vital(name), lazy: fs.durability == OS && isLog(name)}, nil
 }
 
-// change makes a change of the disk, or does nothing when it is frozen. A vital
-// change waits for room, and fails only by freezing the disk.
+// change makes a change of the disk that can be tried again when it fails, or does
+// nothing when the disk is frozen. A vital change waits for room; another error
+// freezes the disk.
 func (fs *filesystem) change(vital bool, change func() error) error {
-	for !fs.frozen() {
+	for waited := false; !fs.frozen(); waited = true {
 		err := change()
 		if err == nil {
+			if waited {
+				fs.room.found()
+			}
 			return nil
 		}
-		if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full {
-			// Tables wait once, or else Pebble would try again at once, for ever.
-			select {
-			case <-fs.closing:
-			case <-time.After(retryRoom):
-				if vital {
-					continue
-				}
+		if !wantsRoom(err) {
+			fs.failure.set(err)
+			return nil
+		}
+		fs.room.missing(err)
+		// Tables wait once, or else Pebble would try again at once, for ever.
+		select {
+		case <-fs.closing:
+			if vital {
+				fs.failure.set(err)
+				return nil
+			}
+		case <-time.After(retryRoom):
+			if vital {
+				continue
 			}
 		}
-		if !vital {
-			return err
-		}
+		return err
+	}
+	return nil
+}
+
+// sync is a change that is not tried again. A table that finds no room is dropped
+// and written anew.
+func (fs *filesystem) sync(vital bool, sync func() error) error {
+	if fs.frozen() {
+		return nil
+	}
+	err := sync()
+	if err != nil && !vital && wantsRoom(err) {
+		fs.room.missing(err)
+		return err
+	}
+	if err != nil {
 		fs.failure.set(err)
 	}
 	return nil
 }
 
+// wantsRoom reports whether an error goes away when something is given back: disk
+// space, inodes, a quota, file descriptors.
+func wantsRoom(err error) bool {
+	for _, room := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, room) {
+			return true
+		}
+	}
+	return false
+}
+
+// ours reports whether a path is in the data directory.
+func (fs *filesystem) ours(name string) bool { return fs.PathDir(name) == fs.dir }
+
 // Remove implements vfs.FS.
 func (fs *filesystem) Remove(name string) error {
-	return fs.change(false, func() error { return fs.FS.Remove(name) })
+	if fs.frozen() && fs.ours(name) {
+		return nil
+	}
+	return fs.FS.Remove(name)
 }
 
 // Rename implements vfs.FS.
 func (fs *filesystem) Rename(old, name string) error {
+	if !fs.ours(name) {
+		return fs.FS.Rename(old, name)
+	}
 	return fs.change(true, func() error { return fs.FS.Rename(old, name) })
 }
 
@@ -154,8 +211,8 @@ func (fs *filesystem) Stat(name string) (vfs.FileInfo, error) {
 // OpenDir implements vfs.FS. Syncing a directory is part of making a log file.
 func (fs *filesystem) OpenDir(name string) (vfs.File, error) {
 	f, err := fs.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
+	if err != nil || name != fs.dir {
+		return f, err
 	}
 	return &file{File: f, fs: fs, vital: true}, nil
 }
@@ -187,7 +244,7 @@ func (f *file) Sync() error {
 	if f.lazy {
 		return nil
 	}
-	return f.fs.change(f.vital, f.File.Sync)
+	return f.fs.sync(f.vital, f.File.Sync)
 }
 
 // SyncData implements vfs.File.
@@ -195,7 +252,7 @@ func (f *file) SyncData() error {
 	if f.lazy {
 		return nil
 	}
-	return f.fs.change(f.vital, f.File.SyncData)
+	return f.fs.sync(f.vital, f.File.SyncData)
 }
 
 // SyncTo implements vfs.File.
@@ -203,7 +260,7 @@ func (f *file) SyncTo(length int64) (full bool, err error) {
 	if f.lazy {
 		return false, nil
 	}
-	err = f.fs.change(f.vital, func() (err error) {
+	err = f.fs.sync(f.vital, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})
@@ -213,7 +270,7 @@ func (f *file) SyncTo(length int64) (full bool, err error) {
 // Close implements io.Closer.
 func (f *file) Close() error {
 	if f.lazy {
-		if err := f.fs.change(f.vital, f.File.SyncData); err != nil {
+		if err := f.fs.sync(f.vital, f.File.SyncData); err != nil {
 			return err
 		}
 	}

@@ -16,9 +16,6 @@ const (
 	kindTopic    = 't'
 )
 
-// formatVersion is the value under kindFormat.
-const formatVersion = "1"
-
 const (
 	logPrefixLen = 1 + 4 + 4
 	logKeyLen    = logPrefixLen + 8 + 8 + 8

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,27 +20,50 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 )
 
-// ownerFile is beside Pebble's lock and tells other processes whom to ask. The
-// lock decides who owns the directory; the file is a note that may be stale.
+// ownerFile tells other processes whom to ask. It is a note that may be stale, or
+// have come with a copy: the lock of the directory decides who owns it, and the
+// note is believed only while somebody has the lock and it is about this place.
 const ownerFile = "OWNER"
 
 type owner struct {
 	PID     int    `json:"pid"`
 	Address string `json:"address,omitempty"`
+	Place   place  `json:"place"`
 }
 
-// Owner tells which process has the data directory open, and the address that
-// it noted with [SetAddress], if any. When no living process has it open
-// the error matches [fs.ErrNotExist].
+// Owner tells which process has the data directory open for writing, and the
+// address that it noted with [SetAddress], if any. When no process has it open the
+// error matches [fs.ErrNotExist].
 func Owner(dir string) (pid int, address string, err error) {
-	o, err := readOwner(vfs.Default, dir)
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if err := mustBeLocked(dir); err != nil {
+			return 0, "", fmt.Errorf("find the owner of data directory %s: %w", dir, err)
+		}
+		o, err := readOwner(vfs.Default, dir)
+		if err == nil {
+			return o.PID, o.Address, nil
+		}
+		// It has just taken the lock and not written its note yet.
+		if time.Since(begun) > noteTime {
+			return 0, "", fmt.Errorf("find the owner of data directory %s: %w by a process that does not say who it is: %w", dir, broker.ErrInUse, err)
+		}
+	}
+}
+
+// noteTime is how long a process may take from its lock to its note.
+const noteTime = 5 * time.Second
+
+// mustBeLocked fails with fs.ErrNotExist when no process has the directory open
+// for writing.
+func mustBeLocked(dir string) error {
+	lock, err := tryLock(dir, false)
+	if errors.Is(err, errLocked) {
+		return nil
+	}
 	if err != nil {
-		return 0, "", fmt.Errorf("find the owner of data directory %s: %w", dir, err)
+		return err
 	}
-	if !alive(o.PID) {
-		return 0, "", fmt.Errorf("find the owner of data directory %s: process %d has ended: %w", dir, o.PID, fs.ErrNotExist)
-	}
-	return o.PID, o.Address, nil
+	return errors.Join(fmt.Errorf("no process has it open: %w", fs.ErrNotExist), lock.Close())
 }
 
 // SetAddress notes where this process can be reached, for [Owner] and for the
@@ -56,19 +80,58 @@ func SetAddress(b *broker.Broker, address string) error {
 	return nil
 }
 
-// lockDirectory takes the directory's lock or says who has it.
-func lockDirectory(fsys vfs.FS, dir string) (*pebble.Lock, error) {
+// readersEnd is how long to wait for commands that only read the directory.
+const readersEnd = 5 * time.Second
+
+// locks are those of an open directory.
+type locks struct {
+	dir    io.Closer    // nil in tests whose disk is in memory
+	pebble *pebble.Lock // nil when the directory is only read
+}
+
+// Close releases the locks.
+func (l *locks) Close() error {
+	var err error
+	if l.pebble != nil {
+		err = l.pebble.Close()
+	}
+	if l.dir != nil {
+		err = errors.Join(err, l.dir.Close())
+	}
+	*l = locks{}
+	return err
+}
+
+// lockPlace takes the lock of the directory itself or says who has it. A process
+// that writes is alone; several can read at once.
+func lockPlace(dir string, alone bool) (io.Closer, error) {
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		lock, err := tryLock(dir, alone)
+		if err == nil || !errors.Is(err, errLocked) {
+			return lock, err
+		}
+		if alone && errors.Is(mustBeLocked(dir), fs.ErrNotExist) && time.Since(begun) < readersEnd {
+			continue // it is read, which does not take long, or was asked for its owner
+		}
+		return nil, inUseBy(vfs.Default, dir)
+	}
+}
+
+// lockPebble takes Pebble's lock.
+func lockPebble(fsys vfs.FS, dir string) (*pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, fsys)
 	if err == nil {
 		return lock, nil
 	}
-	// Pebble has no error of its own for this; the two texts are from its
-	// registry of locks within a process and from its file system in memory.
-	taken := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && fsys == vfs.Default && ownerAlive(fsys, dir) ||
-		strings.Contains(err.Error(), "lock held by current process")
-	if !taken {
-		return nil, err
+	// Pebble has no error of its own for this; the text is from its registry of
+	// locks within a process.
+	if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by current process") {
+		return nil, inUseBy(fsys, dir)
 	}
+	return nil, err
+}
+
+func inUseBy(fsys vfs.FS, dir string) error {
 	who := "another process"
 	if o, err := readOwner(fsys, dir); err == nil {
 		who = fmt.Sprintf("process %d", o.PID)
@@ -79,37 +142,21 @@ func lockDirectory(fsys vfs.FS, dir string) (*pebble.Lock, error) {
 			who += " at " + o.Address
 		}
 	}
-	return nil, fmt.Errorf("%w by %s: stop it, or choose another directory", broker.ErrInUse, who)
+	return fmt.Errorf("%w by %s: stop it, or choose another directory", broker.ErrInUse, who)
 }
 
-func ownerAlive(fsys vfs.FS, dir string) bool {
-	o, err := readOwner(fsys, dir)
-	return err == nil && alive(o.PID)
-}
-
-func alive(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = p.Release() }() // it holds nothing that could fail
-	err = p.Signal(syscall.Signal(0))
-	return err == nil || errors.Is(err, syscall.EPERM)
-}
-
+// readOwner reads the note. One that came from elsewhere is not there.
 func readOwner(fsys vfs.FS, dir string) (owner, error) {
-	f, err := fsys.Open(fsys.PathJoin(dir, ownerFile))
-	if err != nil {
-		return owner{}, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
+	data, err := readFile(fsys, fsys.PathJoin(dir, ownerFile))
 	if err != nil {
 		return owner{}, err
 	}
 	var o owner
 	if err := json.Unmarshal(data, &o); err != nil || o.PID <= 0 {
 		return owner{}, fmt.Errorf("file %s is damaged: %w", ownerFile, fs.ErrNotExist)
+	}
+	if o.Place != placeOf(dir) {
+		return owner{}, fmt.Errorf("file %s was copied from elsewhere: %w", ownerFile, fs.ErrNotExist)
 	}
 	return o, nil
 }
@@ -130,20 +177,11 @@ func (n *note) write(address string) error {
 	if n.removed {
 		return nil
 	}
-	data, err := json.Marshal(owner{os.Getpid(), address})
+	data, err := json.Marshal(owner{os.Getpid(), address, placeOf(n.dir)})
 	if err != nil {
 		return err
 	}
-	temporary := n.fs.PathJoin(n.dir, ownerFile+".tmp")
-	f, err := n.fs.Create(temporary, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return n.fs.Rename(temporary, n.fs.PathJoin(n.dir, ownerFile))
+	return replaceFile(n.fs, n.dir, ownerFile, append(data, '\n'))
 }
 
 func (n *note) remove() error {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // How Pebble is set up for a log: keys are written once, in order within a
@@ -22,10 +24,11 @@ const (
 	separateBytes = 512
 )
 
-func (d *driver) openPebble() (*pebble.DB, error) {
+func (d *driver) openPebble(disk vfs.FS) (*pebble.DB, error) {
 	o := &pebble.Options{
-		FS:                          d.fs,
-		Lock:                        d.lock,
+		FS:                          disk,
+		Lock:                        d.locks.pebble,
+		ReadOnly:                    d.options.ReadOnly,
 		Logger:                      pebbleLogger{d.options.Logger, &d.failure},
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		CacheSize:                   blockCacheSize,
@@ -57,9 +60,35 @@ func (d *driver) openPebble() (*pebble.DB, error) {
 	return pebble.Open(d.dir, o)
 }
 
+// flushTime is how long to wait for tables to be written when the log is closed.
+const flushTime = 20 * time.Second
+
+// flush makes tables of what is in the log files. Pebble tries it again for ever
+// when the disk refuses, so it is not waited for without end; what is in the log
+// files is as safe there.
+func (d *driver) flush() error {
+	flushed, err := d.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	patience := time.NewTimer(flushTime)
+	defer patience.Stop()
+	select {
+	case <-flushed:
+		return nil
+	case <-d.failure.failed:
+		return d.failure.get()
+	case <-patience.C:
+		return fmt.Errorf("write tables: not done within %s", flushTime)
+	}
+}
+
 // apply writes a batch: to the operating system always, to the disk with Fsync
 // durability. It is for few and small batches; appends have a path of their own.
 func (d *driver) apply(batch *pebble.Batch, checkSpace bool) error {
+	if d.options.ReadOnly {
+		return errReadOnly
+	}
 	if checkSpace {
 		if err := d.space.check(int64(batch.Len())); err != nil {
 			return err

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/millrace-ml/millrace/broker"
 )
 
@@ -16,7 +14,7 @@ import (
 // to finish what was accepted: the log files in use, the tables they become, and
 // a compaction that gives room back.
 type space struct {
-	fs      vfs.FS
+	fs      *filesystem
 	dir     string
 	reserve int64
 	total   int64
@@ -44,12 +42,16 @@ const (
 	// deleted: in the log, in a table, and once more for what is rounded up.
 	writeFactor = 3
 
+	// reserveInodes are left for files that the log makes to finish what was
+	// accepted.
+	reserveInodes = 64
+
 	measureEvery = 10 * time.Millisecond
 	measureBytes = 64 << 20
 )
 
 // init measures the disk. A reserve of 0 is chosen by the disk's size.
-func (s *space) init(fs vfs.FS, dir string, reserve int64) {
+func (s *space) init(fs *filesystem, dir string, reserve int64) {
 	s.fs, s.dir = fs, dir
 	if usage, err := fs.GetDiskUsage(dir); err == nil {
 		s.total = int64(usage.TotalBytes)
@@ -77,6 +79,14 @@ func (s *space) check(n int64) error {
 		s.allowed -= n
 		return nil
 	}
+	if err := s.fs.room.check(); err != nil {
+		s.allowed = 0
+		return err
+	}
+	if err := s.checkInodes(); err != nil {
+		s.allowed = 0
+		return err
+	}
 	usage, err := s.fs.GetDiskUsage(s.dir)
 	if err != nil {
 		return nil // a file system that cannot tell is not refused
@@ -91,6 +101,22 @@ func (s *space) check(n int64) error {
 	s.allowed = min(measureBytes, (free-s.reserve)/writeFactor) - n
 	s.measured = time.Now()
 	return nil
+}
+
+// checkInodes refuses when hardly a file can be made. A file system that cannot
+// tell is not refused.
+func (s *space) checkInodes() error {
+	disk, ok := s.fs.FS.(interface {
+		Inodes(dir string) (free, total uint64, err error)
+	})
+	if !ok {
+		return nil
+	}
+	free, total, err := disk.Inodes(s.dir)
+	if err != nil || total == 0 || free >= min(reserveInodes, total/8) {
+		return nil //nolint:nilerr // see above
+	}
+	return fmt.Errorf("%w of %s: %d of %d inodes are free, that is hardly a file; delete some and it goes on", broker.ErrFull, s.dir, free, total)
 }
 
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -34,6 +34,10 @@ type testDisk struct {
 
 	power sync.RWMutex // held for writing to cut the power
 	dead  bool
+	until atomic.Int64 // changes until the power goes; 0: it stays
+
+	creating, syncing atomic.Pointer[error] // what making or syncing a file fails with
+	syncs             atomic.Int64          // since syncing was set
 }
 
 func newTestDisk() *testDisk { return diskOn(vfs.NewCrashableMem()) }
@@ -57,7 +61,8 @@ func (d *testDisk) cut(unsyncedPercent int, rng *rand.Rand) *testDisk {
 func (d *testDisk) do(f func() error) error {
 	d.power.RLock()
 	defer d.power.RUnlock()
-	if d.dead {
+	if d.dead || d.until.Load() < 0 || d.until.Load() > 0 && d.until.Add(-1) == 0 {
+		d.until.CompareAndSwap(0, -1)
 		return syscall.EIO
 	}
 	return f()
@@ -72,6 +77,9 @@ func (d *testDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 
 func (d *testDisk) Create(name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
 	err = d.do(func() error {
+		if failure := d.creating.Load(); failure != nil {
+			return *failure
+		}
 		d.free(name)
 		f, err = d.MemFS.Create(name, c)
 		return err
@@ -85,6 +93,10 @@ func (d *testDisk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (f v
 		return err
 	})
 	return &testFile{f, d}, err
+}
+
+func (d *testDisk) Rename(old, name string) error {
+	return d.do(func() error { return d.MemFS.Rename(old, name) })
 }
 
 func (d *testDisk) Remove(name string) error {
@@ -120,8 +132,17 @@ func (f *testFile) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func (f *testFile) Sync() error     { return f.disk.do(f.File.Sync) }
-func (f *testFile) SyncData() error { return f.disk.do(f.File.SyncData) }
+func (f *testFile) Sync() error     { return f.disk.sync(f.File.Sync) }
+func (f *testFile) SyncData() error { return f.disk.sync(f.File.SyncData) }
+
+// sync fails once with what syncing says, as kernels do, and then succeeds.
+func (d *testDisk) sync(f func() error) error {
+	if failure := d.syncing.Load(); failure != nil && d.syncs.Add(1) == 1 {
+		return *failure
+	}
+	return d.do(f)
+}
+
 func (f *testFile) SyncTo(n int64) (full bool, err error) {
 	err = f.disk.do(func() error { full, err = f.File.SyncTo(n); return err })
 	return full, err

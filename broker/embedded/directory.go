@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// identityFile says that a directory is Millrace's, of which format, and which
+// one. Pebble would take any folder for a store of its own: it makes a new one
+// where its marker is missing, and deletes every file that is named like its own
+// and that the new one does not know.
+const identityFile = "MILLRACE"
+
+// directoryFormat is the format that this program reads and writes. It changes
+// with the layout of keys and files; see the package's documentation.
+const directoryFormat = 2
+
+// identity is what identityFile holds.
+type identity struct {
+	Format int    `json:"format"`
+	ID     string `json:"id"`    // random; also in the log, so that the two belong together
+	Ready  bool   `json:"ready"` // false until the directory was opened the first time: nothing was acknowledged
+}
+
+func newIdentity() identity {
+	var id [12]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	return identity{Format: directoryFormat, ID: hex.EncodeToString(id[:])}
+}
+
+func (i identity) write(fsys vfs.FS, dir string) error {
+	if err := writeSealed(fsys, dir, identityFile, i); err != nil {
+		return fmt.Errorf("write %s: %w", identityFile, err)
+	}
+	return nil
+}
+
+// inspect finds out what a directory is without changing it. The identity is zero
+// when the directory is empty or does not exist. The error says what else it is.
+func inspect(fsys vfs.FS, dir string) (identity, error) {
+	names, err := fsys.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{}, nil
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	var i identity
+	switch err := readSealed(fsys, dir, identityFile, &i); {
+	case errors.Is(err, fs.ErrNotExist):
+		return identity{}, mustBeEmpty(names)
+	case err != nil:
+		return identity{}, fmt.Errorf("%w: %s", err, rescue)
+	case i.Format > directoryFormat:
+		return identity{}, fmt.Errorf("a newer Millrace has written it, in format %d, and this one reads format %d: use the newer one", i.Format, directoryFormat)
+	case i.Format != directoryFormat || i.ID == "":
+		return identity{}, fmt.Errorf("it has format %d, and this program reads format %d: use the program that has written it", i.Format, directoryFormat)
+	}
+	if i.Ready {
+		return i, mustBeWhole(fsys, dir, names)
+	}
+	return i, nil
+}
+
+// rescue is what to do with a directory that is damaged.
+const rescue = "restore it from a backup, or copy what is whole with millrace check DIR --salvage TO"
+
+// mustBeEmpty refuses a directory that holds anything and is not known as
+// Millrace's.
+func mustBeEmpty(names []string) error {
+	var found []string
+	for _, name := range names {
+		switch name {
+		case "lost+found", identityFile + temporary: // of a file system's root; of a start that was interrupted
+		default:
+			found = append(found, name)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	for _, name := range found {
+		if strings.HasPrefix(name, "marker.") || strings.HasPrefix(name, "MANIFEST-") || strings.HasSuffix(name, ".log") || name == ownerFile {
+			return fmt.Errorf("file %s is missing, and there are files of a log, such as %s: either the directory was copied without some of its files, "+
+				"then copy all of them, or a Millrace from before format %d has written it, then use that one; nothing was changed", identityFile, name, directoryFormat)
+		}
+	}
+	return fmt.Errorf("it holds other files, such as %s: name a directory that is empty or does not exist; nothing was changed", found[0])
+}
+
+// mustBeWhole refuses a directory without files that it must have. Names alone
+// are looked at.
+func mustBeWhole(fsys vfs.FS, dir string, names []string) error {
+	need := []struct{ prefix, what string }{
+		{"marker.manifest.", "marker.manifest.*"},
+		{"marker.format-version.", "marker.format-version.*"},
+		{"MANIFEST-", "MANIFEST-*"},
+		{"OPTIONS-", "OPTIONS-*"},
+	}
+	var missing []string
+	for _, n := range need {
+		found := false
+		for _, name := range names {
+			found = found || strings.HasPrefix(name, n.prefix) && !strings.HasSuffix(name, temporary)
+		}
+		if !found {
+			missing = append(missing, n.what)
+		}
+	}
+	for _, name := range names {
+		// A marker's name is marker.WHAT.ITERATION.VALUE; see Pebble's vfs/atomicfs.
+		if rest, ok := strings.CutPrefix(name, "marker.manifest."); ok {
+			_, manifest, _ := strings.Cut(rest, ".")
+			if _, err := fsys.Stat(fsys.PathJoin(dir, manifest)); errors.Is(err, fs.ErrNotExist) {
+				missing = append(missing, manifest)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s is missing: copy the directory anew with all its files, empty ones too, or %s; nothing was changed",
+			ErrDamaged, strings.Join(missing, ", "), rescue)
+	}
+	return nil
+}
+
+// ErrDamaged is matched by errors that say that files of a data directory are
+// missing or not as they were written. They name the file.
+var ErrDamaged = errors.New("the data directory is damaged")
+
+// privateDisk makes files that only the owner may read, whatever the umask is.
+type privateDisk struct{ vfs.FS }
+
+// Create implements vfs.FS.
+func (p privateDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return private(name)(p.FS.Create(name, c))
+}
+
+// OpenReadWrite implements vfs.FS.
+func (p privateDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return private(name)(p.FS.OpenReadWrite(name, c, o...))
+}
+
+// Lock implements vfs.FS.
+func (p privateDisk) Lock(name string) (io.Closer, error) {
+	lock, err := p.FS.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// Unwrap implements vfs.FS.
+func (p privateDisk) Unwrap() vfs.FS { return p.FS }
+
+func private(name string) func(vfs.File, error) (vfs.File, error) {
+	return func(f vfs.File, err error) (vfs.File, error) {
+		if err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(name, 0o600); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return f, nil
+	}
+}
+
+// errReadOnly is what a broker answers that was opened for reading.
+var errReadOnly = fmt.Errorf("%w: the data directory is open for reading only", broker.ErrRefused)
