@@ -30,6 +30,11 @@ type Options struct {
 	// or ten seconds that the drivers do; negative: until the context ends. 0: no
 	// longer than that, and the error is a [broker.ErrUnreachable].
 	Wait time.Duration
+
+	// ReadOnly changes nothing in the data directory of an embedded broker, which
+	// must exist. Brokers elsewhere are opened as always: they are written only by
+	// what is asked of them.
+	ReadOnly bool
 }
 
 // scheme is a kind of broker, known by the first part of its URL.
@@ -88,7 +93,7 @@ func openEmbedded(_ context.Context, address string, o Options) (*broker.Broker,
 	if dir == "" {
 		dir = "millrace-data"
 	}
-	options := embedded.Options{Logger: o.Logger}
+	options := embedded.Options{Logger: o.Logger, ReadOnly: o.ReadOnly}
 	name, query, _ := strings.Cut(address, "?")
 	if name != "" && name != "embedded" {
 		return nil, errors.New("the embedded broker has no address: write embedded, and its folder as the data directory")

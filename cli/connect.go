@@ -57,9 +57,17 @@ type connection struct {
 	close func() error
 }
 
-// connect opens the way to a target. With create, the topics of the target's
-// pipeline are made if they do not exist yet.
-func (c *console) connect(ctx context.Context, t target, create bool) (*connection, error) {
+// purpose is what a command opens a broker for.
+type purpose int
+
+const (
+	toRead   purpose = iota // and changes nothing
+	toWrite                 // in topics and groups that exist
+	toCreate                // also the topics of the target's pipeline
+)
+
+// connect opens the way to a target.
+func (c *console) connect(ctx context.Context, t target, to purpose) (*connection, error) {
 	if t.server != "" {
 		return remote(t)
 	}
@@ -83,12 +91,12 @@ func (c *console) connect(ctx context.Context, t target, create bool) (*connecti
 		if address != "" {
 			return &connection{&gateway.Client{Base: address}, func() error { return nil }}, nil
 		}
-		if _, err := os.Stat(dir); err != nil && (!create || p == nil) {
+		if _, err := os.Stat(dir); err != nil && (to != toCreate || p == nil) {
 			return nil, usage("start it with millrace run, or name another place with -p, --data-dir or --server",
 				"there is no data directory %s: nothing has run or been published there", dir)
 		}
 	}
-	return c.local(ctx, t, p, create)
+	return c.local(ctx, t, p, to)
 }
 
 func remote(t target) (*connection, error) {
@@ -152,7 +160,7 @@ func owner(ctx context.Context, dir string) (string, error) {
 }
 
 // local opens the broker and puts a gateway before it, in this process.
-func (c *console) local(ctx context.Context, t target, p *pipeline.Pipeline, create bool) (*connection, error) {
+func (c *console) local(ctx context.Context, t target, p *pipeline.Pipeline, to purpose) (*connection, error) {
 	log := c.logger(slog.LevelWarn)
 	var brokerURL string
 	var o gateway.Options
@@ -163,7 +171,7 @@ func (c *console) local(ctx context.Context, t target, p *pipeline.Pipeline, cre
 		o.Sources, o.Results = nil, true
 	}
 	o.Logger = log
-	b, err := brokers.Open(ctx, brokerURL, brokers.Options{DataDir: t.dataDir, Logger: log})
+	b, err := brokers.Open(ctx, brokerURL, brokers.Options{DataDir: t.dataDir, Logger: log, ReadOnly: to == toRead})
 	if err != nil {
 		return nil, inUse(err)
 	}
@@ -172,7 +180,7 @@ func (c *console) local(ctx context.Context, t target, p *pipeline.Pipeline, cre
 			return nil, errors.Join(err, b.Close())
 		}
 	}
-	if create && p != nil {
+	if to == toCreate && p != nil {
 		if err := b.CreateTopics(ctx, p.AllTopics()...); err != nil {
 			return nil, errors.Join(fmt.Errorf("create the pipeline's topics: %w", err), b.Close())
 		}
@@ -242,8 +250,8 @@ func (p *pipes) Close() error {
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "this process", Net: "pipe"} }
 
 // use connects, works and closes.
-func (c *console) use(ctx context.Context, t target, create bool, work func(*connection) error) error {
-	conn, err := c.connect(ctx, t, create)
+func (c *console) use(ctx context.Context, t target, to purpose, work func(*connection) error) error {
+	conn, err := c.connect(ctx, t, to)
 	if err != nil {
 		return err
 	}

@@ -105,12 +105,16 @@ func (c *console) copy(ctx context.Context, fromName, toName string, yes bool) (
 		return usage("name the data directory that the pipeline had with --from DIR", "there is no data directory %s to copy from", from.dataDir)
 	}
 	config := c.copyConfig(p)
-	if config.From, err = c.openEnd(ctx, from); err != nil {
+	if config.From, err = c.openEnd(ctx, from, toRead); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, config.From.Close()) }()
 	if yes || !to.isNew() {
-		if config.To, err = c.openEnd(ctx, to); err != nil {
+		purpose := toRead
+		if yes {
+			purpose = toWrite
+		}
+		if config.To, err = c.openEnd(ctx, to, purpose); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, config.To.Close()) }()
@@ -167,8 +171,8 @@ func (c *console) copyConfig(p *pipeline.Pipeline) transfer.Config {
 	return config
 }
 
-func (c *console) openEnd(ctx context.Context, e end) (*broker.Broker, error) {
-	b, err := brokers.Open(ctx, e.url, brokers.Options{DataDir: e.dataDir, Logger: c.logger(slog.LevelWarn)})
+func (c *console) openEnd(ctx context.Context, e end, to purpose) (*broker.Broker, error) {
+	b, err := brokers.Open(ctx, e.url, brokers.Options{DataDir: e.dataDir, Logger: c.logger(slog.LevelWarn), ReadOnly: to == toRead})
 	if errors.Is(err, broker.ErrInUse) {
 		return nil, hinted(err, "stop the process first: Ctrl-C lets its services finish what they have begun, and nothing is lost")
 	}

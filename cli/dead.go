@@ -61,7 +61,7 @@ tried, and the last error. A letter is open until it is retried or dropped.` + h
 			if all {
 				states = nil
 			}
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
 				list, err := conn.DeadLetters(cmd.Context(), deadletter.Selection{Services: args, Key: key}, most, states...)
 				if err != nil {
 					return err
@@ -112,7 +112,7 @@ it, such as sentiment.dead/3/17.` + helpTarget,
   millrace dead show sentiment.dead/3/17 --output json | jq .original.value`,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
 				letter, err := conn.DeadLetter(cmd.Context(), args[0])
 				if err != nil {
 					return err

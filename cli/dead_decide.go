@@ -69,7 +69,11 @@ func (d *deciding) command(c *console, cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.use(cmd.Context(), d.target, false, func(conn *connection) error {
+		purpose := toRead
+		if d.yes {
+			purpose = toWrite
+		}
+		return c.use(cmd.Context(), d.target, purpose, func(conn *connection) error {
 			if !d.yes {
 				return c.meant(cmd.Context(), conn, s, d.nothing)
 			}

@@ -31,7 +31,7 @@ are looked through, which takes time where they are large: --since helps.` + hel
   millrace explain tickets/3/1234 --output json`,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
 				return c.explain(cmd.Context(), conn, args[0], since)
 			})
 		},

@@ -83,7 +83,7 @@ func (c *console) publish(ctx context.Context, o publishOptions, topic, file str
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	var n int
-	err = c.use(ctx, o.target, true, func(conn *connection) error {
+	err = c.use(ctx, o.target, toCreate, func(conn *connection) error {
 		progress := c.publishing()
 		n, err = conn.Publish(ctx, topic, lines, gateway.PublishOptions{Key: o.key, Enveloped: o.enveloped, Progress: progress.show})
 		progress.end()

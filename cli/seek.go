@@ -33,7 +33,11 @@ are there twice then.` + helpTarget,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.DryRun = !yes
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			purpose := toRead
+			if yes {
+				purpose = toWrite
+			}
+			return c.use(cmd.Context(), t, purpose, func(conn *connection) error {
 				return c.seek(cmd.Context(), conn, args[0], s)
 			})
 		},

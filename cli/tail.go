@@ -44,7 +44,7 @@ it is a line of JSON with topic, partition, offset, time, key, headers and value
   millrace tail -p pipeline.yaml sentiments --from 1h | jq .value.label`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.use(cmd.Context(), o.target, false, func(conn *connection) error {
+			return c.use(cmd.Context(), o.target, toRead, func(conn *connection) error {
 				return c.tail(cmd.Context(), conn, args[0], o)
 			})
 		},

@@ -28,7 +28,7 @@ record that is kept, and one that is greater than the last one's.` + helpTarget,
   millrace topics tickets --output json`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
 				topics, err := conn.Topics(cmd.Context())
 				if err != nil {
 					return err
@@ -110,7 +110,7 @@ the group's position in each partition.` + helpTarget,
   millrace groups support-desk.tagger`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.use(cmd.Context(), t, false, func(conn *connection) error {
+			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
 				if len(args) == 1 {
 					return c.showGroup(cmd.Context(), conn, args[0])
 				}
