@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -100,14 +101,29 @@ func (w *writer) least(i int) {
 
 // tooLarge makes an answer that the broker refuses say no more than it must, and
 // reports whether that can help.
-func (m *member) tooLarge(e *broker.TooLargeError) bool {
+func (m *member) tooLarge(refused error) bool {
 	w := &m.writer
-	if e.Index < 0 || e.Index >= len(w.out) || w.out[e.Index].Topic != m.g.c.To || bytes.HasSuffix(w.out[e.Index].Value, []byte(`"parts":{}}`)) {
+	i := w.largest()
+	if e, ok := errors.AsType[*broker.TooLargeError](refused); ok { // else a topic has a limit of its own
+		i = e.Index
+	}
+	if i < 0 || i >= len(w.out) || w.out[i].Topic != m.g.c.To || bytes.HasSuffix(w.out[i].Value, []byte(`"parts":{}}`)) {
 		return false
 	}
-	m.cut("an answer leaves out everything, as the broker refuses it for its size", &w.out[e.Index])
-	w.least(e.Index)
+	m.cut("an answer leaves out everything, as the broker refuses it for its size", &w.out[i])
+	w.least(i)
 	return true
+}
+
+// largest is the index of the largest record, or -1.
+func (w *writer) largest() int {
+	largest, size := -1, -1
+	for i := range w.out {
+		if n := w.out[i].Size(); n > size {
+			largest, size = i, n
+		}
+	}
+	return largest
 }
 
 const (
