@@ -104,6 +104,7 @@ func mustBeEmpty(names []string) error {
 // are looked at.
 func mustBeWhole(fsys vfs.FS, dir string, names []string) error {
 	need := []struct{ prefix, what string }{
+		{markFile, markFile},
 		{"marker.manifest.", "marker.manifest.*"},
 		{"marker.format-version.", "marker.format-version.*"},
 		{"MANIFEST-", "MANIFEST-*"},

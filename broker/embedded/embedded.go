@@ -150,6 +150,7 @@ func openDriver(dir string, o Options) (*driver, error) {
 	}
 	if !o.ReadOnly {
 		d.background.Go(d.retain)
+		d.background.Go(d.watch)
 	}
 	return d, nil
 }
@@ -188,6 +189,9 @@ func (d *driver) openToRead() (err error) {
 	}
 	if !d.id.Ready {
 		return fmt.Errorf("there is nothing in it yet: %w", fs.ErrNotExist)
+	}
+	if _, err := verify(d.options.FS, d.dir); err != nil {
+		return err
 	}
 	d.space.init(d.fs, d.dir, d.options.reserve)
 	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
@@ -264,12 +268,19 @@ func (d *driver) make() (err error) {
 	if err := errors.Join(err, d.failure.get()); err != nil {
 		return err
 	}
+	if err := d.fs.ledger.close(); err != nil {
+		return fmt.Errorf("write %s: %w", markFile, err)
+	}
 	d.id.Ready = true
 	return d.id.write(d.options.FS, d.dir)
 }
 
 // openLog opens the log of a directory that is whole.
 func (d *driver) openLog() (err error) {
+	m, err := verify(d.options.FS, d.dir)
+	if err != nil {
+		return err
+	}
 	if err := cutUnsyncedLog(d.options.FS, d.dir, d.options.Logger); err != nil {
 		return err
 	}
@@ -277,6 +288,9 @@ func (d *driver) openLog() (err error) {
 		if err := markUnsynced(d.options.FS, d.dir); err != nil {
 			return err
 		}
+	}
+	if err := d.fs.ledger.begin(m); err != nil {
+		return fmt.Errorf("write %s: %w", markFile, err)
 	}
 	if d.db, err = d.openPebble(d.fs); err != nil {
 		return err
@@ -315,7 +329,7 @@ func (d *driver) Close() error {
 		g.stop()
 	}
 	if !d.options.ReadOnly && d.failure.get() == nil && d.fs.room.check() == nil {
-		// A directory that is closed has nothing in its logs: all is in tables.
+		// Reading a directory that is closed is quick: all is in tables.
 		if err := d.flush(); err != nil {
 			d.options.Logger.Warn("the log was closed with records that are in no table yet; they are read when it is opened", "error", err)
 		}
@@ -335,11 +349,19 @@ func (d *driver) release(whole bool) error {
 	if d.db != nil {
 		err = errors.Join(d.db.Close(), d.failure.get())
 		if err == nil && whole && !d.options.ReadOnly {
-			err = unmarkUnsynced(d.options.FS, d.dir)
+			err = d.closed()
 		}
 	}
 	if d.locks.pebble != nil {
 		err = errors.Join(err, d.note.remove())
 	}
 	return errors.Join(err, d.locks.Close())
+}
+
+// closed notes that the log was closed as it should be.
+func (d *driver) closed() error {
+	if err := d.fs.ledger.close(); err != nil {
+		return fmt.Errorf("write %s: %w", markFile, err)
+	}
+	return unmarkUnsynced(d.options.FS, d.dir)
 }

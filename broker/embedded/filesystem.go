@@ -39,7 +39,8 @@ type filesystem struct {
 
 	after *vfs.MemFS // files made after a failure
 
-	room room
+	room   room
+	ledger ledger
 
 	closing chan struct{}
 	once    sync.Once
@@ -51,7 +52,8 @@ const retryRoom = 100 * time.Millisecond
 func newFilesystem(o Options, dir string, f *failure) *filesystem {
 	return &filesystem{
 		FS: o.FS, dir: dir, durability: o.Durability, failure: f,
-		after: vfs.NewMem(), room: room{log: o.Logger}, closing: make(chan struct{}),
+		after: vfs.NewMem(), room: room{log: o.Logger},
+		ledger: ledger{disk: o.FS, dir: dir, files: map[string]*sums{}}, closing: make(chan struct{}),
 	}
 }
 
@@ -78,11 +80,26 @@ func (fs *filesystem) Create(name string, c vfs.DiskWriteCategory) (vfs.File, er
 	if !fs.ours(name) {
 		return fs.FS.Create(name, c)
 	}
-	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.Create(name, c) })
+	f, err := fs.create(name, c, func() (vfs.File, error) { return fs.FS.Create(name, c) })
+	if err == nil && grows(fs.PathBase(name)) {
+		// From here on it is not to be missing, and the one before it not to be cut.
+		err = fs.saveMark()
+	}
+	return f, err
+}
+
+// saveMark saves the mark durably.
+func (fs *filesystem) saveMark() error {
+	return fs.change(true, func() error { return fs.ledger.save(true) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (fs *filesystem) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	// The mark is to say that the old one is gone before it is.
+	fs.ledger.forget(fs.PathBase(old))
+	if err := fs.saveMark(); err != nil {
+		return nil, err
+	}
 	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
 }
 
@@ -104,7 +121,10 @@ func (fs *filesystem) create(name string, c vfs.DiskWriteCategory, create func()
 		}
 		return fs.after.Create(name, c)
 	}
-	return &file{File: f, fs: fs, vital: vital(name), lazy: fs.durability == OS && isLog(name)}, nil
+	return &file{
+		File: f, fs: fs, vital: vital(name), lazy: fs.durability == OS && isLog(name),
+		sums: fs.ledger.begun(fs.PathBase(name)),
+	}, nil
 }
 
 // change makes a change of the disk that can be tried again when it fails, or does
@@ -177,6 +197,15 @@ func (fs *filesystem) Remove(name string) error {
 	if fs.frozen() && fs.ours(name) {
 		return nil
 	}
+	if fs.ours(name) {
+		base := fs.PathBase(name)
+		fs.ledger.forget(base)
+		if grows(base) {
+			if err := fs.saveMark(); err != nil {
+				return err
+			}
+		}
+	}
 	return fs.FS.Remove(name)
 }
 
@@ -185,7 +214,11 @@ func (fs *filesystem) Rename(old, name string) error {
 	if !fs.ours(name) {
 		return fs.FS.Rename(old, name)
 	}
-	return fs.change(true, func() error { return fs.FS.Rename(old, name) })
+	err := fs.change(true, func() error { return fs.FS.Rename(old, name) })
+	if err == nil {
+		fs.ledger.renamed(fs.PathBase(old), fs.PathBase(name))
+	}
+	return err
 }
 
 // Open implements vfs.FS.
@@ -222,7 +255,8 @@ type file struct {
 	vfs.File
 	fs    *filesystem
 	vital bool
-	lazy  bool // synced only when it is closed
+	lazy  bool  // synced only when it is closed
+	sums  *sums // nil: a directory
 }
 
 // Write implements io.Writer.
@@ -230,6 +264,9 @@ func (f *file) Write(p []byte) (int, error) {
 	written := 0
 	err := f.fs.change(f.vital, func() error {
 		n, err := f.File.Write(p[written:])
+		if f.sums != nil {
+			f.fs.ledger.wrote(f.sums, p[written:written+n])
+		}
 		written += n
 		return err
 	})
@@ -244,7 +281,7 @@ func (f *file) Sync() error {
 	if f.lazy {
 		return nil
 	}
-	return f.fs.sync(f.vital, f.File.Sync)
+	return f.sync(f.File.Sync)
 }
 
 // SyncData implements vfs.File.
@@ -252,7 +289,20 @@ func (f *file) SyncData() error {
 	if f.lazy {
 		return nil
 	}
-	return f.fs.sync(f.vital, f.File.SyncData)
+	return f.sync(f.File.SyncData)
+}
+
+// sync syncs all that was written.
+func (f *file) sync(sync func() error) error {
+	if f.sums == nil {
+		return f.fs.sync(f.vital, sync)
+	}
+	before := f.fs.ledger.state(f.sums)
+	if err := f.fs.sync(f.vital, sync); err != nil || f.fs.frozen() {
+		return err
+	}
+	f.fs.ledger.synced(f.sums, before)
+	return nil
 }
 
 // SyncTo implements vfs.File.
@@ -270,9 +320,12 @@ func (f *file) SyncTo(length int64) (full bool, err error) {
 // Close implements io.Closer.
 func (f *file) Close() error {
 	if f.lazy {
-		if err := f.fs.sync(f.vital, f.File.SyncData); err != nil {
+		if err := f.sync(f.File.SyncData); err != nil {
 			return err
 		}
+	}
+	if f.sums != nil {
+		f.fs.ledger.finished(f.sums)
 	}
 	return f.File.Close()
 }

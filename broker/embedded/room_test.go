@@ -53,7 +53,7 @@ func TestAPublishThatMetTheFullDiskEndsWithItsContext(t *testing.T) {
 		b := disk.open(t, Options{})
 		createTopic(t, b, "t", 1)
 		publish(t, b, "t", "a")
-		before := disk.room.Swap(0)
+		before := disk.room.Swap(-1 << 40) // whatever old files give back
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := b.Publish(ctx, broker.Record{Topic: "t", Value: []byte("b")})

@@ -25,16 +25,23 @@ const sealLine = "crc32c "
 
 // writeSealed replaces a file, durably.
 func writeSealed(fsys vfs.FS, dir, name string, v any) error {
-	data, err := json.Marshal(v)
+	data, err := seal(v)
 	if err != nil {
 		return err
 	}
-	data = append(data, '\n')
-	data = fmt.Appendf(data, "%s%08x\n", sealLine, crc32.Checksum(data, castagnoli))
 	if err := replaceFile(fsys, dir, name, data); err != nil {
 		return err
 	}
 	return syncDir(fsys, dir)
+}
+
+func seal(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	data = append(data, '\n')
+	return fmt.Appendf(data, "%s%08x\n", sealLine, crc32.Checksum(data, castagnoli)), nil
 }
 
 // replaceFile replaces a file in one step, so that a reader never sees a half.
