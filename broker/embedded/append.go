@@ -250,6 +250,9 @@ func (a *appender) route(d *driver, records []broker.Record, partitions []int32)
 		p := partitions[i]
 		s := to.slots[p]
 		if s < 0 {
+			if err := to.topic.partitions[p].damaged; err != nil {
+				return err
+			}
 			s = int32(len(a.slots))
 			to.slots[p] = s
 			a.slots = append(a.slots, slot{p: to.topic.partitions[p]})

@@ -90,6 +90,13 @@ func cutUnsyncedLog(fsys vfs.FS, dir string, log *slog.Logger) error {
 	return syncDir(fsys, dir)
 }
 
+// logNumber is the number of a log file, by its name.
+func logNumber(file string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(file, ".log")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, ok && err == nil
+}
+
 // lastLog finds Pebble's newest log by its number.
 func lastLog(fsys vfs.FS, dir string) (name string, number uint64, err error) {
 	list, err := fsys.List(dir)
@@ -97,8 +104,7 @@ func lastLog(fsys vfs.FS, dir string) (name string, number uint64, err error) {
 		return "", 0, err
 	}
 	for _, file := range list {
-		digits, ok := strings.CutSuffix(file, ".log")
-		if n, err := strconv.ParseUint(digits, 10, 64); ok && err == nil && (name == "" || n > number) {
+		if n, ok := logNumber(file); ok && (name == "" || n > number) {
 			name, number = fsys.PathJoin(dir, file), n
 		}
 	}

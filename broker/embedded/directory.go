@@ -62,7 +62,7 @@ func inspect(fsys vfs.FS, dir string) (identity, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return identity{}, mustBeEmpty(names)
 	case err != nil:
-		return identity{}, fmt.Errorf("%w: %s", err, rescue)
+		return identity{}, withRescue(err)
 	case i.Format > directoryFormat:
 		return identity{}, fmt.Errorf("a newer Millrace has written it, in format %d, and this one reads format %d: use the newer one", i.Format, directoryFormat)
 	case i.Format != directoryFormat || i.ID == "":
@@ -76,6 +76,14 @@ func inspect(fsys vfs.FS, dir string) (identity, error) {
 
 // rescue is what to do with a directory that is damaged.
 const rescue = "restore it from a backup, or copy what is whole with millrace check DIR --salvage TO"
+
+// withRescue adds to an error about damage what to do.
+func withRescue(err error) error {
+	if !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), rescue) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, rescue)
+}
 
 // mustBeEmpty refuses a directory that holds anything and is not known as
 // Millrace's.

@@ -102,6 +102,8 @@ type driver struct {
 	tail    tail
 	space   space
 	failure failure
+	damage  damage
+	lines   lines
 	note    note
 
 	closing    chan struct{} // ends what runs in the background
@@ -113,6 +115,7 @@ type driver struct {
 	groups      map[string]*group
 
 	joins     atomic.Int64 // to name members
+	backingUp atomic.Bool
 	appenders sync.Pool    // of *appender
 }
 
@@ -132,6 +135,19 @@ func Open(dir string, o Options) (*broker.Broker, error) {
 
 func openDriver(dir string, o Options) (*driver, error) {
 	o.setDefaults()
+	d := newDriver(dir, o)
+	if err := d.open(); err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w", dir, withRescue(err))
+	}
+	if !o.ReadOnly {
+		d.background.Go(d.retain)
+		d.background.Go(d.watch)
+	}
+	return d, nil
+}
+
+// newDriver makes the driver of a directory that it does not touch yet.
+func newDriver(dir string, o Options) *driver {
 	dir = o.FS.PathJoin(dir)
 	d := &driver{
 		options: o,
@@ -143,16 +159,11 @@ func openDriver(dir string, o Options) (*driver, error) {
 		groups:  map[string]*group{},
 	}
 	d.failure.failed = make(chan struct{})
+	d.damage.log, d.lines.to = o.Logger, o.Logger
 	d.note = note{fs: o.FS, dir: dir}
 	d.fs = newFilesystem(o, dir, &d.failure)
-	if err := d.open(); err != nil {
-		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
-	}
-	if !o.ReadOnly {
-		d.background.Go(d.retain)
-		d.background.Go(d.watch)
-	}
-	return d, nil
+	d.fs.damaged = d.damage.found
+	return d
 }
 
 func (d *driver) open() (err error) {
@@ -309,6 +320,7 @@ func (d *driver) formatValue() string { return fmt.Sprintf("%d %s", d.id.Format,
 
 func (d *driver) checkFormat() error {
 	value, closer, err := d.db.Get([]byte{kindFormat})
+	err = d.described(err)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return fmt.Errorf("%w: the log does not say what it is", ErrDamaged)
 	}

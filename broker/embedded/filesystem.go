@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,8 +40,9 @@ type filesystem struct {
 
 	after *vfs.MemFS // files made after a failure
 
-	room   room
-	ledger ledger
+	room    room
+	ledger  ledger
+	damaged func(file, what string)
 
 	closing chan struct{}
 	once    sync.Once
@@ -192,6 +194,14 @@ func wantsRoom(err error) bool {
 // ours reports whether a path is in the data directory.
 func (fs *filesystem) ours(name string) bool { return fs.PathDir(name) == fs.dir }
 
+// Link implements vfs.FS. A backup is a copy: a link would share what is damaged.
+func (fs *filesystem) Link(old, name string) error {
+	return &os.LinkError{Op: "link", Old: old, New: name, Err: syscall.EXDEV}
+}
+
+// MkdirAll implements vfs.FS.
+func (fs *filesystem) MkdirAll(name string, _ os.FileMode) error { return fs.FS.MkdirAll(name, 0o700) }
+
 // Remove implements vfs.FS.
 func (fs *filesystem) Remove(name string) error {
 	if fs.frozen() && fs.ours(name) {
@@ -228,7 +238,23 @@ func (fs *filesystem) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 			return f, nil
 		}
 	}
-	return fs.FS.Open(name, o...)
+	f, err := openSound(fs.FS, name, o...)
+	if errors.Is(err, ErrDamaged) && fs.ours(name) {
+		fs.damaged(fs.PathBase(name), err.Error())
+	}
+	return f, err
+}
+
+// openSound opens a file of which Pebble can find out itself that it is damaged.
+func openSound(disk vfs.FS, name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := disk.Open(name, o...)
+	if err != nil || !strings.HasSuffix(name, ".blob") {
+		return f, err
+	}
+	if err := soundEnd(f, disk.PathBase(name)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Stat implements vfs.FS.

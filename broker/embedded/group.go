@@ -90,6 +90,11 @@ func (d *driver) Join(_ context.Context, name string, start broker.Position, top
 		if err != nil {
 			return nil, err
 		}
+		for _, p := range t.partitions {
+			if p.damaged != nil {
+				return nil, p.damaged
+			}
+		}
 		list = append(list, t)
 	}
 	g := d.group(name, true)

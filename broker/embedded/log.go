@@ -15,14 +15,14 @@ import (
 
 // readEntry reads the entry that the iterator is at, verifies it, and returns it
 // with the number of bytes in the log up to its end.
-func readEntry(it *pebble.Iterator) (entry, int64, error) {
+func (d *driver) readEntry(it *pebble.Iterator) (entry, int64, error) {
 	key, err := parseLogKey(it.Key())
 	if err != nil {
 		return entry{}, 0, err
 	}
 	value, err := it.ValueAndErr()
 	if err != nil {
-		return entry{}, 0, fmt.Errorf("read the entry at offset %d: %w", key.base, err)
+		return entry{}, 0, fmt.Errorf("the entry at offset %d: %w", key.base, d.described(err))
 	}
 	h, err := recordbatch.Parse(value)
 	if err != nil {
@@ -43,7 +43,7 @@ func readEntry(it *pebble.Iterator) (entry, int64, error) {
 func (d *driver) readStored(dst []entry, p *partition, offset, end int64, max, maxBytes int) ([]entry, error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
-		return dst, fmt.Errorf("read %s: %w", p, err)
+		return dst, fmt.Errorf("read %s: %w", p, d.described(err))
 	}
 	defer it.Close()
 	var buf [logKeyLen]byte
@@ -59,7 +59,7 @@ func (d *driver) readStored(dst []entry, p *partition, offset, end int64, max, m
 		if key.base >= end {
 			break
 		}
-		e, _, err := readEntry(it)
+		e, _, err := d.readEntry(it)
 		if err != nil {
 			return dst, fmt.Errorf("read %s: %w", p, err)
 		}
@@ -70,7 +70,7 @@ func (d *driver) readStored(dst []entry, p *partition, offset, end int64, max, m
 		size += len(e.records)
 	}
 	if err := it.Error(); err != nil {
-		return dst, fmt.Errorf("read %s: %w", p, err)
+		return dst, fmt.Errorf("read %s: %w", p, d.described(err))
 	}
 	return dst, nil
 }
@@ -92,7 +92,7 @@ func (d *driver) offsetAt(p *partition, t time.Time) (int64, error) {
 func (d *driver) firstEntry(p *partition, is func(logKey) bool) (int64, error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
-		return 0, err
+		return 0, d.described(err)
 	}
 	defer it.Close()
 	ends := p.ends()
@@ -120,7 +120,7 @@ func (d *driver) firstEntry(p *partition, is func(logKey) bool) (int64, error) {
 	if failed != nil {
 		return 0, failed
 	}
-	return offset, it.Error()
+	return offset, d.described(it.Error())
 }
 
 // resolve turns a position into an offset in the partition. Forever is not one.

@@ -308,7 +308,7 @@ func (m mark) fault(disk vfs.FS, dir string, f fileMark, all bool) (string, erro
 func verify(disk vfs.FS, dir string) (mark, error) {
 	var m mark
 	if err := readSealed(disk, dir, markFile, &m); err != nil {
-		return m, fmt.Errorf("%w: %s; nothing was changed", err, rescue)
+		return m, fmt.Errorf("%w; nothing was changed", err)
 	}
 	faults, err := m.faults(disk, dir, false)
 	if err != nil {
@@ -326,5 +326,5 @@ func verify(disk vfs.FS, dir string) (mark, error) {
 	if n := len(faults) - 1; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return m, fmt.Errorf("%w: %s%s: %s; nothing was changed", ErrDamaged, faults[0], more, rescue)
+	return m, fmt.Errorf("%w: %s%s; nothing was changed", ErrDamaged, faults[0], more)
 }

@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -29,7 +30,8 @@ func (d *driver) openPebble(disk vfs.FS) (*pebble.DB, error) {
 		FS:                          disk,
 		Lock:                        d.locks.pebble,
 		ReadOnly:                    d.options.ReadOnly,
-		Logger:                      pebbleLogger{d.options.Logger, &d.failure},
+		Logger:                      pebbleLogger{d.options.Logger, &d.lines, &d.failure},
+		EventListener:               d.listener(),
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		CacheSize:                   blockCacheSize,
 		MemTableSize:                uint64(d.space.memTable()),
@@ -57,7 +59,8 @@ func (d *driver) openPebble(disk vfs.FS) (*pebble.DB, error) {
 			TargetGarbageRatio:    0.3,
 		}
 	}
-	return pebble.Open(d.dir, o)
+	db, err := pebble.Open(d.dir, o)
+	return db, d.described(err)
 }
 
 // flushTime is how long to wait for tables to be written when the log is closed.
@@ -126,19 +129,19 @@ func (d *driver) awaitSync(batch *pebble.Batch) error {
 func (d *driver) scan(prefix []byte, f func(key, value []byte) error) error {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
 	if err != nil {
-		return err
+		return d.described(err)
 	}
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return err
+			return d.described(err)
 		}
 		if err := f(it.Key(), value); err != nil {
 			return err
 		}
 	}
-	return it.Error()
+	return d.described(it.Error())
 }
 
 // levelTrace is for what only somebody who debugs Pebble wants to see.
@@ -147,6 +150,7 @@ const levelTrace = slog.LevelDebug - 4
 // pebbleLogger keeps Pebble's chatter for debugging and contains its exits.
 type pebbleLogger struct {
 	log     *slog.Logger
+	lines   *lines
 	failure *failure
 }
 
@@ -157,13 +161,13 @@ func (l pebbleLogger) Infof(format string, args ...any) {
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+	l.lines.log(slog.LevelError, "pebble: "+firstLine(fmt.Errorf(format, args...)))
 }
 
 // Fatalf is called when Pebble wants to end the process. The broker ends alone:
 // the program around it may have other things to finish.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
+	err := errors.New(firstLine(fmt.Errorf(format, args...)))
 	l.log.Error("the log has failed", "error", err)
 	l.failure.set(err)
 }

@@ -35,6 +35,9 @@ func (d *driver) Read(_ context.Context, topic string, partitions []int32, from,
 	r := &reader{d: d, wake: newWatcher(), forever: to.IsForever(), fetcher: fetcher{d: d}}
 	for _, i := range partitions {
 		c := &cursor{p: t.partitions[i], limit: math.MaxInt64}
+		if c.p.damaged != nil {
+			return nil, c.p.damaged
+		}
 		if c.next, err = d.resolve(c.p, from); err != nil {
 			return nil, err
 		}

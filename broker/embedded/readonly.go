@@ -65,7 +65,7 @@ func (d readOnlyDisk) MkdirAll(name string, _ os.FileMode) error { return refuse
 
 // Open implements vfs.FS.
 func (d readOnlyDisk) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
-	f, err := d.FS.Open(name, o...)
+	f, err := openSound(d.FS, name, o...)
 	if end, cut := d.ends[name]; cut && err == nil {
 		return &shortFile{File: f, left: end}, nil
 	}

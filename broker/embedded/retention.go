@@ -5,6 +5,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -35,7 +36,7 @@ func (d *driver) retain() {
 			return
 		}
 		if err := d.deleteOld(); err != nil && d.failure.get() == nil {
-			d.options.Logger.Error("old records could not be deleted", "error", err)
+			d.lines.log(slog.LevelError, "old records could not be deleted", "error", err)
 		}
 	}
 }
@@ -49,6 +50,9 @@ func (d *driver) deleteOld() error {
 			continue
 		}
 		for _, p := range t.partitions {
+			if p.damaged != nil {
+				continue
+			}
 			if err := d.deleteOldOf(p, r); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", p, err))
 			}
@@ -98,11 +102,11 @@ func (d *driver) lastEntry(p *partition) (int64, error) {
 	}
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
-		return -1, err
+		return -1, d.described(err)
 	}
 	defer it.Close()
 	if !it.SeekLT(appendOffsetKey(logPrefix(p.topic.id, p.index), ends.End)) {
-		return -1, it.Error()
+		return -1, d.described(it.Error())
 	}
 	k, err := parseLogKey(it.Key())
 	return k.base, err

@@ -5,6 +5,7 @@ package embedded
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded/recordbatch"
 )
 
 // topic is fixed once it exists, but for its retention.
@@ -38,6 +40,8 @@ type partition struct {
 	index  int32
 	prefix []byte // of its keys
 	upper  []byte // bound of its keys
+
+	damaged error // where it ends is not known: it can be neither read nor appended to
 
 	start   atomic.Int64
 	visible atomic.Int64
@@ -218,16 +222,24 @@ func (d *driver) topic(name string) (*topic, error) {
 	return nil, broker.ErrUnknownTopic
 }
 
+func parseTopic(key, value []byte) (*topic, error) {
+	name := string(key[1:])
+	var s storedTopic
+	if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > broker.MaxPartitions {
+		return nil, fmt.Errorf("topic %s has a damaged description: %q", name, value)
+	}
+	return newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes}), nil
+}
+
 // recoverTopics loads the topics and finds the ends of their partitions.
 func (d *driver) recoverTopics() error {
 	err := d.scan([]byte{kindTopic}, func(key, value []byte) error {
-		name := string(key[1:])
-		var s storedTopic
-		if err := json.Unmarshal(value, &s); err != nil || s.Partitions < 1 || s.Partitions > broker.MaxPartitions {
-			return fmt.Errorf("topic %s has a damaged description: %q", name, value)
+		t, err := parseTopic(key, value)
+		if err != nil {
+			return err
 		}
-		d.topics[name] = newTopic(s.ID, name, s.Partitions, retention{s.Retention, s.RetentionBytes})
-		d.nextTopicID = max(d.nextTopicID, s.ID+1)
+		d.topics[t.name] = t
+		d.nextTopicID = max(d.nextTopicID, t.id+1)
 		return nil
 	})
 	if err != nil {
@@ -235,7 +247,12 @@ func (d *driver) recoverTopics() error {
 	}
 	for _, t := range d.topics {
 		for _, p := range t.partitions {
-			if err := d.recoverPartition(p); err != nil {
+			err := d.recoverPartition(p)
+			if errors.Is(err, ErrDamaged) || errors.Is(err, recordbatch.ErrCorrupt) {
+				// The others are whole.
+				p.damaged = fmt.Errorf("%s: where it ends cannot be read: %w", p, err)
+				d.options.Logger.Error("a partition is damaged and cannot be used", "partition", p.String(), "error", err)
+			} else if err != nil {
 				return fmt.Errorf("recover %s: %w", p, err)
 			}
 		}
@@ -246,24 +263,26 @@ func (d *driver) recoverTopics() error {
 func (d *driver) recoverPartition(p *partition) error {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
 	if err != nil {
-		return err
+		return d.described(err)
 	}
 	defer it.Close()
 	if !it.Last() {
-		return it.Error() // an empty log
+		return d.described(it.Error()) // an empty log
 	}
-	e, size, err := readEntry(it)
+	e, size, err := d.readEntry(it)
 	if err != nil {
 		return err
 	}
 	d.clock.observe(e.time)
 	p.next, p.size = e.end(), size
 	p.visible.Store(p.next)
-	it.First()
+	if !it.First() {
+		return d.described(it.Error())
+	}
 	first, err := parseLogKey(it.Key())
 	if err != nil {
 		return err
 	}
 	p.start.Store(first.base)
-	return it.Error()
+	return d.described(it.Error())
 }

@@ -28,6 +28,9 @@ func (d *driver) watch() {
 			d.failure.set(fmt.Errorf("directory %s was removed or replaced: %w", d.dir, fs.ErrNotExist))
 			return
 		}
+		if d.options.onDisk {
+			d.lookForBackup()
+		}
 		switch err := d.fs.ledger.renew(); {
 		case err == nil:
 		case wantsRoom(err):

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Report is what [Check] found.
+type Report struct {
+	Files   int     `json:"files"`
+	Bytes   int64   `json:"bytes"` // of the files
+	Topics  int     `json:"topics"`
+	Records int64   `json:"records"` // that are whole
+	Faults  []Fault `json:"faults"`  // files that are missing or not as they were written
+	Losses  []Loss  `json:"losses"`  // what cannot be read of the log
+	Saved   int64   `json:"saved"`   // records that were copied
+}
+
+// Whole reports whether nothing is wrong.
+func (r *Report) Whole() bool { return len(r.Faults)+len(r.Losses) == 0 }
+
+// Loss is a part of the log that cannot be read, or is not as it should be.
+type Loss struct {
+	Topic     string `json:"topic,omitempty"` // empty: of the list of topics or of positions
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"` // offsets: those from From on, below To
+	To        int64  `json:"to"`   // 0: unknown
+	Why       string `json:"why"`
+}
+
+func (l Loss) String() string {
+	switch {
+	case l.Topic == "":
+		return l.Why
+	case l.To == 0:
+		return fmt.Sprintf("%s[%d] from offset %d on: %s", l.Topic, l.Partition, l.From, l.Why)
+	}
+	return fmt.Sprintf("%s[%d] offsets %d to %d: %s", l.Topic, l.Partition, l.From, l.To-1, l.Why)
+}
+
+// Check reads all of a data directory that no process has open for writing, and
+// changes nothing in it: every file's checksum, every record's, that offsets follow
+// one another, and that no group stands beyond the end. With salvage it copies what
+// is whole into that directory, which must be empty or not exist; offsets and
+// positions stay as they are. The error says why it could not be checked; what is
+// wrong is in the report.
+func Check(ctx context.Context, dir, salvage string) (*Report, error) {
+	r, err := check(ctx, dir, salvage)
+	if err != nil {
+		return r, fmt.Errorf("check data directory %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+func check(ctx context.Context, dir, salvage string) (_ *Report, err error) {
+	o := Options{ReadOnly: true, Logger: slog.New(slog.DiscardHandler)}
+	o.setDefaults()
+	d := newDriver(filepath.Clean(dir), o)
+	if d.locks.dir, err = lockPlace(d.dir, false); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.release(false)) }()
+	c := &checker{d: d, report: &Report{}}
+	if err := c.files(); err != nil {
+		return nil, err
+	}
+	if err := c.open(); err != nil {
+		c.report.Losses = append(c.report.Losses, Loss{Why: "the log cannot be opened: " + firstLine(err)})
+		return c.report, nil
+	}
+	if salvage != "" {
+		if c.to, err = openSalvage(salvage); err != nil {
+			return c.report, err
+		}
+		defer func() { err = errors.Join(err, c.to.Close()) }()
+	}
+	return c.report, c.log(ctx)
+}
+
+// openSalvage makes the directory that what is whole is copied to.
+func openSalvage(dir string) (*driver, error) {
+	o := Options{Logger: slog.New(slog.DiscardHandler)}
+	o.setDefaults()
+	if i, err := inspect(o.FS, dir); err != nil {
+		return nil, fmt.Errorf("salvage to %s: %w", dir, err)
+	} else if i.ID != "" {
+		return nil, fmt.Errorf("salvage to %s: it is a data directory already: name one that is empty or does not exist", dir)
+	}
+	return openDriver(dir, o)
+}
+
+// checker checks a directory and copies what is whole.
+type checker struct {
+	d      *driver
+	report *Report
+	to     *driver // nil: nothing is copied
+	batch  *pebble.Batch
+	ends   map[uint32][]int64 // of the partitions of topics
+}
+
+// files compares the files with what is known of them.
+func (c *checker) files() error {
+	disk, dir := c.d.options.FS, c.d.dir
+	fault := func(file, what string) { c.report.Faults = append(c.report.Faults, Fault{file, what}) }
+	names, err := disk.List(dir)
+	if err != nil {
+		return err
+	}
+	ours := false
+	for _, name := range names {
+		ours = ours || ofPebble(name) || name == identityFile
+		if info, err := disk.Stat(disk.PathJoin(dir, name)); err == nil && !info.IsDir() {
+			c.report.Files++
+			c.report.Bytes += info.Size()
+		}
+	}
+	if !ours {
+		return errors.New("it is no data directory of Millrace")
+	}
+	switch err := readSealed(disk, dir, identityFile, &c.d.id); {
+	case errors.Is(err, fs.ErrNotExist):
+		fault(identityFile, "is missing")
+	case err != nil:
+		fault(identityFile, "is not as it was written")
+	case c.d.id.Format != directoryFormat:
+		return fmt.Errorf("it has format %d, and this program reads format %d: use the program that has written it", c.d.id.Format, directoryFormat)
+	}
+	var m mark
+	switch err := readSealed(disk, dir, markFile, &m); {
+	case errors.Is(err, fs.ErrNotExist):
+		fault(markFile, "is missing")
+	case err != nil:
+		fault(markFile, "is not as it was written")
+	}
+	faults, err := m.faults(disk, dir, true)
+	if err != nil {
+		return err
+	}
+	if tail, err := tailFaults(disk, dir); err == nil && !m.Closed && len(faults) == 0 {
+		faults = tail
+	}
+	c.report.Faults = append(c.report.Faults, faults...)
+	return nil
+}
+
+// open opens the log for reading. Log files that are damaged end where they are.
+func (c *checker) open() (err error) {
+	d := c.d
+	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
+	names, err := disk.List(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		number, ok := logNumber(name)
+		if !ok {
+			continue
+		}
+		path := disk.PathJoin(d.dir, name)
+		sound, whole, err := soundLength(disk, path, number)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			disk.ends[path] = sound
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil { // Pebble asserts about what it reads
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	d.db, err = d.openPebble(disk)
+	return err
+}
+
+// log reads the topics, their records and the groups' positions.
+func (c *checker) log(ctx context.Context) error {
+	c.ends = map[uint32][]int64{}
+	if c.to != nil {
+		c.batch = c.to.db.NewBatch()
+		defer func() { _ = c.batch.Close() }() // what is in it was applied or is not wanted
+	}
+	d := c.d
+	topicFault := d.scan([]byte{kindTopic}, func(key, value []byte) error {
+		t, err := parseTopic(key, value)
+		if err != nil {
+			c.report.Losses = append(c.report.Losses, Loss{Why: err.Error()})
+			return nil
+		}
+		d.topics[t.name] = t
+		return c.save(key, value)
+	})
+	if topicFault != nil {
+		c.report.Losses = append(c.report.Losses, Loss{Why: "the list of topics ends early: " + firstLine(topicFault)})
+	}
+	c.report.Topics = len(d.topics)
+	for _, t := range d.allTopics() {
+		ends := make([]int64, len(t.partitions))
+		for i, p := range t.partitions {
+			end, err := c.partition(ctx, p)
+			if err != nil {
+				return err
+			}
+			ends[i] = end
+		}
+		c.ends[t.id] = ends
+	}
+	if err := c.positions(); err != nil {
+		return err
+	}
+	if c.to == nil {
+		return nil
+	}
+	if err := c.to.apply(c.batch, true); err != nil {
+		return err
+	}
+	return c.to.flush()
+}
+
+// save copies an entry.
+func (c *checker) save(key, value []byte) error {
+	if c.to == nil {
+		return nil
+	}
+	if err := c.batch.Set(key, value, nil); err != nil {
+		return err
+	}
+	if c.batch.Len() < 4<<20 {
+		return nil
+	}
+	err := c.to.apply(c.batch, true)
+	c.batch.Reset()
+	return err
+}
+
+// partition reads a partition and returns where it ends.
+func (c *checker) partition(ctx context.Context, p *partition) (end int64, err error) {
+	next, size, last := int64(-1), int64(-1), int64(math.MinInt64)
+	lose := func(from, to int64, why string) {
+		c.report.Losses = append(c.report.Losses, Loss{p.topic.name, p.index, max(0, from), to, why})
+	}
+	why := "offsets are missing"
+	for from := int64(0); ; {
+		it, err := c.d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+		if err != nil {
+			return 0, c.d.described(err)
+		}
+		for ok := it.SeekGE(appendOffsetKey(logPrefix(p.topic.id, p.index), from)); ok; ok = it.Next() {
+			if err := ctx.Err(); err != nil {
+				return 0, errors.Join(err, it.Close())
+			}
+			e, upTo, err := c.d.readEntry(it)
+			if err != nil {
+				why = firstLine(err)
+				continue
+			}
+			if key, _ := parseLogKey(it.Key()); next >= 0 && (e.base != next || key.size != size || e.time <= last) {
+				lose(next, e.base, why)
+			} else if next < 0 && e.base > 0 && why != "offsets are missing" {
+				lose(0, e.base, why)
+			}
+			why = "offsets are missing"
+			next, size, last = e.end(), upTo, e.time
+			c.report.Records += int64(e.count)
+			if err := c.save(it.Key(), it.Value()); err != nil {
+				return 0, errors.Join(err, it.Close())
+			}
+			if c.to != nil {
+				c.report.Saved += int64(e.count)
+			}
+		}
+		err = it.Error()
+		if closing := it.Close(); err == nil && closing != nil {
+			err = nil // it repeats what reading a value has met
+		}
+		if err == nil {
+			break
+		}
+		why = firstLine(c.d.described(err))
+		beyond, ok := c.beyond(p, max(from, next)+1)
+		if !ok {
+			break
+		}
+		from = beyond
+	}
+	if why != "offsets are missing" {
+		lose(next, 0, why)
+	}
+	return max(0, next), nil
+}
+
+// beyond finds the least offset from which a partition can be read again after a
+// part of its keys that cannot.
+func (c *checker) beyond(p *partition, from int64) (int64, bool) {
+	readable := func(offset int64) (found, sound bool) {
+		it, err := c.d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
+		if err != nil {
+			return false, false
+		}
+		found = it.SeekGE(appendOffsetKey(logPrefix(p.topic.id, p.index), offset))
+		sound = it.Error() == nil
+		_ = it.Close() // it repeats the error
+		return found, sound
+	}
+	low, high := from, from
+	for step := int64(1); ; step *= 2 {
+		if step > 1<<50 {
+			return 0, false
+		}
+		high = from + step
+		found, sound := readable(high)
+		if sound && !found {
+			return 0, false // that is behind the end
+		}
+		if sound {
+			break
+		}
+		low = high
+	}
+	for low+1 < high {
+		middle := low + (high-low)/2
+		if _, sound := readable(middle); sound {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return high, true
+}
+
+// positions checks where the groups stand.
+func (c *checker) positions() error {
+	byID := map[uint32]*topic{}
+	for _, t := range c.d.topics {
+		byID[t.id] = t
+	}
+	fault := c.d.scan([]byte{kindPosition}, func(key, value []byte) error {
+		name, id, p, err := parsePositionKey(key)
+		if err != nil || len(value) != 8 {
+			c.report.Losses = append(c.report.Losses, Loss{Why: fmt.Sprintf("a group's position is damaged: %x", key)})
+			return nil
+		}
+		t := byID[id]
+		if t == nil || int(p) >= len(t.partitions) {
+			c.report.Losses = append(c.report.Losses, Loss{Why: fmt.Sprintf("group %s has a position in a topic that is not there", name)})
+			return nil
+		}
+		at, end := int64(binary.BigEndian.Uint64(value)), c.ends[id][p]
+		if at < 0 || at > end {
+			c.report.Losses = append(c.report.Losses, Loss{t.name, p, end, at, fmt.Sprintf("group %s stands at offset %d, beyond the end %d", name, at, end)})
+			value = binary.BigEndian.AppendUint64(nil, uint64(end))
+		}
+		return c.save(key, value)
+	})
+	if fault == nil || !errors.Is(fault, ErrDamaged) {
+		return fault
+	}
+	c.report.Losses = append(c.report.Losses, Loss{Why: "the positions of groups end early: " + firstLine(fault)})
+	return nil
+}
