@@ -22,6 +22,10 @@ var (
 	// one when it is opened.
 	ErrUnreachable = errors.New("the broker is out of reach")
 
+	// ErrRejoin means that a member is of no use any more, but another one would be:
+	// a topic was deleted and made again. Close it and Join.
+	ErrRejoin = errors.New("the member has to join its group again")
+
 	// ErrRefused means that the broker will not do it however often it is asked:
 	// the login is wrong, something is not allowed, a group belongs to another
 	// program.
@@ -64,9 +68,9 @@ func ValidName(name string) error {
 }
 
 // Lasting reports whether an error is one that trying again will not heal, of
-// those that Poll, Settle and Join return.
+// those that Poll, Settle and Join return; after [ErrRejoin] a new member may.
 func Lasting(err error) bool {
-	for _, lasting := range []error{ErrClosed, ErrRefused, ErrUnknownTopic, ErrTopicConflict} {
+	for _, lasting := range []error{ErrClosed, ErrRefused, ErrUnknownTopic, ErrTopicConflict, ErrRejoin} {
 		if errors.Is(err, lasting) {
 			return true
 		}

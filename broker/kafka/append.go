@@ -31,12 +31,19 @@ func (d *driver) Append(ctx context.Context, records []broker.Record, partitions
 }
 
 // append sends the records, and again those that were not sent because others
-// have given up theirs.
+// have given up theirs, and all if their topics were made again.
 func (d *driver) append(ctx context.Context, list []*kgo.Record) error {
 	acknowledged := 0
 	left := list
 	for try := 1; ; try++ {
 		sent, err := produce(ctx, d.client, left)
+		if forgotten(err) && acknowledged+sent.acknowledged == 0 && d.meetAgain(ctx, list) {
+			for i, r := range list {
+				list[i] = fresh(r)
+			}
+			left = list
+			continue
+		}
 		if err != nil {
 			return d.notAppended(err, acknowledged+sent.acknowledged)
 		}

@@ -222,7 +222,11 @@ func (c *consumer) receive(ctx context.Context, fetches kgo.Fetches) error {
 		defer c.m.mu.Unlock()
 		cur.push(records, p.Records[len(p.Records)-1].Offset+1, p.LastStableOffset)
 	})
-	return c.d.fetchError(ctx, fetches)
+	err := c.d.fetchError(ctx, fetches)
+	if forgotten(err) {
+		return c.m.whyForgotten(ctx, err)
+	}
+	return err
 }
 
 func (c *consumer) cursor(topic string, partition int32) *cursor {

@@ -24,7 +24,7 @@ func heals(err error) bool {
 		return false
 	}
 	for _, e := range []error{
-		broker.ErrUnknownTopic, broker.ErrTopicConflict, broker.ErrTooLarge, broker.ErrFenced, broker.ErrGroupActive, broker.ErrClosed,
+		broker.ErrUnknownTopic, broker.ErrTopicConflict, broker.ErrTooLarge, broker.ErrFenced, broker.ErrGroupActive, broker.ErrClosed, broker.ErrRejoin,
 	} {
 		if errors.Is(err, e) {
 			return false

@@ -289,7 +289,7 @@ func (d *driver) join(ctx context.Context, group string, start broker.Position, 
 	if err := d.checkMembers(ctx, group, topics); err != nil {
 		return nil, err
 	}
-	m, err := d.newMember(group, topics, count, start)
+	m, err := d.newMember(ctx, group, topics, count, start)
 	if err != nil {
 		return nil, err
 	}

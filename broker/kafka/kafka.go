@@ -27,6 +27,7 @@ type driver struct {
 	topics  *directory
 
 	decompressor kgo.Decompressor
+	acquainted   acquainted
 
 	mu    sync.Mutex
 	users map[user]bool

@@ -21,6 +21,7 @@ import (
 //
 //	join ── sync ── stay ──┬── the group rebalances, or a share was let go: join
 //	          │            ├── the group has gone on without the member: lose all, join
+//	          │            ├── a topic was made again: restart, which fails with ErrRejoin
 //	          └ gain       └── an error that does not heal: fail
 //
 // The member owns shares of the group's partitions. A share is gained, which
@@ -38,7 +39,9 @@ type member struct {
 	client *kgo.Client
 	group  string
 	topics []string
-	count  int // partitions of each topic
+	ids    map[string][16]byte // of the topics, as they were first seen
+	count  int                 // partitions of each topic
+	grown  bool                // it was said that there are more by now
 	start  broker.Position
 
 	life  context.Context // of the goroutine
@@ -61,7 +64,7 @@ type member struct {
 	settling   *settling        // that is under way; nil for none
 }
 
-func (d *driver) newMember(group string, topics []string, count int, start broker.Position) (*member, error) {
+func (d *driver) newMember(ctx context.Context, group string, topics []string, count int, start broker.Position) (*member, error) {
 	client, err := d.newClient(append(fetchOptions(), kgo.ClientID(group), kgo.KeepControlRecords())...)
 	if err != nil {
 		return nil, err
@@ -69,7 +72,11 @@ func (d *driver) newMember(group string, topics []string, count int, start broke
 	m := &member{
 		d: d, client: client, group: group, topics: topics, count: count, start: start,
 		ended: make(chan struct{}), asked: make(chan struct{}, 1), changed: make(chan struct{}),
-		generation: -1, shares: map[int32]*share{},
+		ids: map[string][16]byte{}, generation: -1, shares: map[int32]*share{},
+	}
+	if err := m.remember(ctx); err != nil {
+		client.Close()
+		return nil, err
 	}
 	m.life, m.leave = context.WithCancel(context.Background())
 	go m.run()
@@ -114,6 +121,10 @@ func (m *member) run() {
 		if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.FencedInstanceID) {
 			m.loseAll(errors.Is(err, kerr.UnknownMemberID))
 			continue
+		}
+		if why, ok := errors.AsType[*remade](err); ok {
+			m.restart(why)
+			return
 		}
 		if !heals(err) && !forgotten(err) && m.life.Err() == nil {
 			m.fail(fmt.Errorf("group %s: %w", m.group, err))
@@ -225,6 +236,8 @@ func (m *member) joinGroup() (*kmsg.JoinGroupResponse, error) {
 func (m *member) stay(found <-chan error) error {
 	ticker := time.NewTicker(m.d.options.HeartbeatInterval)
 	defer ticker.Stop()
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
 	for {
 		m.mu.Lock()
 		m.letGo()
@@ -252,6 +265,11 @@ func (m *member) stay(found <-chan error) error {
 		case <-changed:
 			continue
 		case <-overdue:
+			continue
+		case <-look.C:
+			if err := m.lookAtTopics(); err != nil {
+				return err
+			}
 			continue
 		case <-ticker.C:
 		case <-m.asked:

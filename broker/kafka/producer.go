@@ -66,6 +66,9 @@ func (p *producer) transact(s *settling) error {
 	}
 	if err != nil {
 		p.abort()
+		if forgotten(err) {
+			p.discard() // a topic may have been made again: the next one asks for its id
+		}
 		return err
 	}
 	if err := p.client.EndTransaction(p.t.life, kgo.TryCommit); err != nil {

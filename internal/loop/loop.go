@@ -32,7 +32,8 @@ type Member struct {
 
 // Run joins the group and runs the body until ctx ends, and returns when the
 // member has left the group. The body polls with ctx and works with work, which
-// ends a grace period later. A broker that is out of reach is waited for. Run
+// ends a grace period later. A broker that is out of reach is waited for; a member
+// that is of no use any more ([broker.ErrRejoin]) is followed by another one. Run
 // returns nil after a clean drain.
 func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c *broker.Consumer) error) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -47,6 +48,24 @@ func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c 
 		}
 	})
 	defer stop()
+	for {
+		err := m.once(ctx, work, body)
+		if !errors.Is(err, broker.ErrRejoin) || ctx.Err() != nil {
+			return err
+		}
+		m.log().Warn("joining the group again", "group", m.Group, "because", err)
+	}
+}
+
+func (m Member) log() *slog.Logger {
+	if m.Logger == nil {
+		return slog.Default()
+	}
+	return m.Logger
+}
+
+// once is one membership.
+func (m Member) once(ctx, work context.Context, body func(ctx, work context.Context, c *broker.Consumer) error) error {
 	c, err := m.join(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
