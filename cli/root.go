@@ -73,6 +73,8 @@ func addCommands(root *cobra.Command, c *console) {
 		newGroupsCommand(c),
 		newSeekCommand(c),
 		newCopyCommand(c),
+		newBackupCommand(c),
+		newCheckCommand(c),
 		newExplainCommand(c),
 		newDeadCommand(c),
 	)

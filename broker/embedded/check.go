@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -244,60 +245,87 @@ func (c *checker) save(key, value []byte) error {
 	return err
 }
 
+// walk is a way through a partition.
+type walk struct {
+	p    *partition
+	next int64  // the offset that comes next; -1 before the first
+	size int64  // bytes of the entries before it
+	time int64  // of the entry before it
+	why  string // what was wrong since the last entry that is whole
+}
+
 // partition reads a partition and returns where it ends.
 func (c *checker) partition(ctx context.Context, p *partition) (end int64, err error) {
-	next, size, last := int64(-1), int64(-1), int64(math.MinInt64)
-	lose := func(from, to int64, why string) {
-		c.report.Losses = append(c.report.Losses, Loss{p.topic.name, p.index, max(0, from), to, why})
-	}
-	why := "offsets are missing"
+	w := &walk{p: p, next: -1, time: math.MinInt64}
 	for from := int64(0); ; {
-		it, err := c.d.db.NewIter(&pebble.IterOptions{LowerBound: p.prefix, UpperBound: p.upper})
-		if err != nil {
-			return 0, c.d.described(err)
-		}
-		for ok := it.SeekGE(appendOffsetKey(logPrefix(p.topic.id, p.index), from)); ok; ok = it.Next() {
-			if err := ctx.Err(); err != nil {
-				return 0, errors.Join(err, it.Close())
-			}
-			e, upTo, err := c.d.readEntry(it)
-			if err != nil {
-				why = firstLine(err)
-				continue
-			}
-			if key, _ := parseLogKey(it.Key()); next >= 0 && (e.base != next || key.size != size || e.time <= last) {
-				lose(next, e.base, why)
-			} else if next < 0 && e.base > 0 && why != "offsets are missing" {
-				lose(0, e.base, why)
-			}
-			why = "offsets are missing"
-			next, size, last = e.end(), upTo, e.time
-			c.report.Records += int64(e.count)
-			if err := c.save(it.Key(), it.Value()); err != nil {
-				return 0, errors.Join(err, it.Close())
-			}
-			if c.to != nil {
-				c.report.Saved += int64(e.count)
-			}
-		}
-		err = it.Error()
-		if closing := it.Close(); err == nil && closing != nil {
-			err = nil // it repeats what reading a value has met
-		}
+		err := c.entries(ctx, w, from)
 		if err == nil {
 			break
 		}
-		why = firstLine(c.d.described(err))
-		beyond, ok := c.beyond(p, max(from, next)+1)
+		if !errors.Is(err, ErrDamaged) {
+			return 0, err
+		}
+		w.why = firstLine(err)
+		beyond, ok := c.beyond(p, max(from, w.next)+1)
 		if !ok {
 			break
 		}
 		from = beyond
 	}
-	if why != "offsets are missing" {
-		lose(next, 0, why)
+	if w.why != "" {
+		c.lose(w, 0)
 	}
-	return max(0, next), nil
+	return max(0, w.next), nil
+}
+
+// lose reports that what comes next is lost, up to an offset.
+func (c *checker) lose(w *walk, to int64) {
+	why := w.why
+	if why == "" {
+		why = "it is missing, or does not follow what is before it"
+	}
+	c.report.Losses = append(c.report.Losses, Loss{w.p.topic.name, w.p.index, max(0, w.next), to, why})
+}
+
+// entries reads the entries from an offset on, to the end or to where the keys are
+// damaged.
+func (c *checker) entries(ctx context.Context, w *walk, from int64) error {
+	it, err := c.d.db.NewIter(&pebble.IterOptions{LowerBound: w.p.prefix, UpperBound: w.p.upper})
+	if err != nil {
+		return c.d.described(err)
+	}
+	for ok := it.SeekGE(appendOffsetKey(logPrefix(w.p.topic.id, w.p.index), from)); ok; ok = it.Next() {
+		if err := cmp.Or(ctx.Err(), c.entry(w, it)); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	err = c.d.described(it.Error())
+	_ = it.Close() // it repeats what reading a key or value has met
+	return err
+}
+
+// entry checks the entry that the iterator is at, and copies it. The error is of
+// copying.
+func (c *checker) entry(w *walk, it *pebble.Iterator) error {
+	e, size, err := c.d.readEntry(it)
+	if err != nil {
+		w.why = firstLine(err)
+		return nil
+	}
+	key, err := parseLogKey(it.Key())
+	if err != nil {
+		return err
+	}
+	follows := w.next < 0 || e.base == w.next && key.size == w.size && e.time > w.time
+	if !follows || w.why != "" {
+		c.lose(w, e.base)
+	}
+	w.next, w.size, w.time, w.why = e.end(), size, e.time, ""
+	c.report.Records += int64(e.count)
+	if c.to != nil {
+		c.report.Saved += int64(e.count)
+	}
+	return c.save(it.Key(), it.Value())
 }
 
 // beyond finds the least offset from which a partition can be read again after a
@@ -313,12 +341,11 @@ func (c *checker) beyond(p *partition, from int64) (int64, bool) {
 		_ = it.Close() // it repeats the error
 		return found, sound
 	}
-	low, high := from, from
-	for step := int64(1); ; step *= 2 {
+	low, high := from, from+1
+	for step := int64(2); ; step *= 2 {
 		if step > 1<<50 {
 			return 0, false
 		}
-		high = from + step
 		found, sound := readable(high)
 		if sound && !found {
 			return 0, false // that is behind the end
@@ -326,7 +353,7 @@ func (c *checker) beyond(p *partition, from int64) (int64, bool) {
 		if sound {
 			break
 		}
-		low = high
+		low, high = high, from+step
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2

@@ -116,7 +116,7 @@ type driver struct {
 
 	joins     atomic.Int64 // to name members
 	backingUp atomic.Bool
-	appenders sync.Pool    // of *appender
+	appenders sync.Pool // of *appender
 }
 
 var _ broker.Driver = (*driver)(nil)

@@ -66,7 +66,7 @@ func (r *room) check() error {
 		r.end()
 		return nil
 	}
-	return fmt.Errorf("%w: the log lacks %s (%v); give some back and it goes on", broker.ErrFull, lacking(r.why), r.why)
+	return fmt.Errorf("%w: the log lacks %s (%v); give some back and it goes on", broker.ErrFull, lacking(r.why), r.why) //nolint:errorlint // ErrFull alone is matched
 }
 
 func lacking(err error) string {
