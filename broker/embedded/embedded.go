@@ -67,8 +67,10 @@ type Options struct {
 
 	onDisk bool // FS was nil
 
-	// reserve overrides how much of the disk is left free, in tests.
+	// reserve overrides how much of the disk is left free, in tests, and age how
+	// old a blob file must be before what is left of it is moved.
 	reserve int64
+	age     time.Duration
 }
 
 func (o *Options) setDefaults() {
@@ -84,6 +86,9 @@ func (o *Options) setDefaults() {
 	if o.FS == nil {
 		o.FS = privateDisk{vfs.Default}
 		o.onDisk = true
+	}
+	if o.age == 0 {
+		o.age = rewriteAge
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -116,6 +121,7 @@ type driver struct {
 
 	joins     atomic.Int64 // to name members
 	backingUp atomic.Bool
+	written   uint64    // bytes in the log when retention looked last
 	appenders sync.Pool // of *appender
 }
 
@@ -204,6 +210,10 @@ func (d *driver) openToRead() (err error) {
 	if _, err := verify(d.options.FS, d.dir); err != nil {
 		return err
 	}
+	return d.openReadOnly()
+}
+
+func (d *driver) openReadOnly() (err error) {
 	d.space.init(d.fs, d.dir, d.options.reserve)
 	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
 	if name, sound, err := unsyncedEnd(disk, d.dir); err != nil {
@@ -292,6 +302,9 @@ func (d *driver) openLog() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := d.probe(m); err != nil {
+		return err
+	}
 	if err := cutUnsyncedLog(d.options.FS, d.dir, d.options.Logger); err != nil {
 		return err
 	}
@@ -313,6 +326,45 @@ func (d *driver) openLog() (err error) {
 		}
 	}
 	return d.checkFormat()
+}
+
+// probeBytes is how much of the tables is read before they are opened: keys, of
+// many gigabytes of values.
+const probeBytes = 256 << 20
+
+// probe looks for damaged tables. What can be used without them is opened; if that
+// is nothing, the directory is refused before Pebble tidies up in it.
+func (d *driver) probe(m mark) error {
+	faults, err := m.tableFaults(d.options.FS, d.dir, probeBytes)
+	if err != nil || len(faults) == 0 {
+		return err
+	}
+	o := d.options
+	o.ReadOnly = true
+	reader := newDriver(d.dir, o)
+	reader.id = d.id
+	err = reader.read()
+	if closing := reader.release(false); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return fmt.Errorf("%w; nothing was changed", err)
+	}
+	for _, f := range faults {
+		d.damage.found(f.File, f.What)
+	}
+	return nil
+}
+
+// read opens the log for reading and finds out what is in it.
+func (d *driver) read() error {
+	if err := d.openReadOnly(); err != nil {
+		return err
+	}
+	if err := d.recoverTopics(); err != nil {
+		return err
+	}
+	return d.recoverGroups()
 }
 
 // formatValue is what the log says of itself: it belongs to this directory.

@@ -48,6 +48,9 @@ type filesystem struct {
 	once    sync.Once
 }
 
+// smallLog is how large a log file may be that is kept whatever is written.
+const smallLog = 1 << 20
+
 // retryRoom is how long to wait before a write is tried again that found no room.
 const retryRoom = 100 * time.Millisecond
 
@@ -102,7 +105,16 @@ func (fs *filesystem) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (
 	if err := fs.saveMark(); err != nil {
 		return nil, err
 	}
-	return fs.create(name, c, func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
+	return fs.create(name, c, func() (vfs.File, error) {
+		if info, err := fs.FS.Stat(old); err == nil && info.Size() > smallLog && info.Size() > 4*fs.ledger.lastLog() {
+			// Hardly anything is written now: give its space back.
+			if err := fs.FS.Remove(old); err != nil {
+				return nil, err
+			}
+			return fs.FS.Create(name, c)
+		}
+		return fs.FS.ReuseForWrite(old, name, c)
+	})
 }
 
 func (fs *filesystem) create(name string, c vfs.DiskWriteCategory, create func() (vfs.File, error)) (vfs.File, error) {

@@ -116,6 +116,19 @@ func (l *ledger) finished(s *sums) {
 	l.mu.Unlock()
 }
 
+// lastLog is how many bytes were written to the newest log file.
+func (l *ledger) lastLog() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest, bytes := uint64(0), int64(0)
+	for name, s := range l.files {
+		if n, ok := logNumber(name); ok && n >= newest {
+			newest, bytes = n, s.written.Bytes
+		}
+	}
+	return bytes
+}
+
 func (l *ledger) renamed(old, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,6 +283,24 @@ func (m mark) faults(disk vfs.FS, dir string, all bool) (faults []Fault, err err
 	for _, name := range names {
 		if ofPebble(name) && !known[name] {
 			faults = append(faults, Fault{name, "was not there when the directory was closed: move it elsewhere"})
+		}
+	}
+	return faults, nil
+}
+
+// tableFaults compares tables with the mark, the first so many bytes of them.
+func (m mark) tableFaults(disk vfs.FS, dir string, most int64) (faults []Fault, err error) {
+	for _, f := range m.Files {
+		if !strings.HasSuffix(f.Name, ".sst") || f.Bytes > most {
+			continue
+		}
+		most -= f.Bytes
+		what, err := m.fault(disk, dir, f, true)
+		if err != nil {
+			return nil, err
+		}
+		if what != "" {
+			faults = append(faults, Fault{f.Name, what})
 		}
 	}
 	return faults, nil

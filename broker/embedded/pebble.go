@@ -17,7 +17,7 @@ import (
 // How Pebble is set up for a log: keys are written once, in order within a
 // partition, read in order, and deleted in ranges.
 const (
-	memTableBytes  = 32 << 20
+	memTableBytes  = 16 << 20 // each has a log file, which is kept to be used again
 	memTablesMax   = 4
 	blockCacheSize = 16 << 20 // for reads behind the tail, which are sequential
 
@@ -55,7 +55,7 @@ func (d *driver) openPebble(disk vfs.FS) (*pebble.DB, error) {
 			Enabled:               true,
 			MinimumSize:           separateBytes,
 			MaxBlobReferenceDepth: 32,
-			RewriteMinimumAge:     rewriteAge,
+			RewriteMinimumAge:     d.options.age,
 			TargetGarbageRatio:    0.3,
 		}
 	}

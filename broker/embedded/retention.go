@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,14 @@ const (
 
 	// rewriteAge is how old a blob file must be before what is left of it is
 	// moved, so that files that retention will delete whole are left alone.
-	rewriteAge = 5 * time.Minute
+	rewriteAge = 30 * time.Second
+
+	// reclaimEvery is how often the space of deleted records is given back.
+	reclaimEvery = 30 * time.Second
+
+	// keptLogs is how many bytes of old log files may be kept to be used again
+	// while little is written.
+	keptLogs = 32 << 20
 
 	// flushDelayDelete bounds how long deleted records keep their disk space.
 	flushDelayDelete = 5 * time.Second
@@ -25,8 +33,18 @@ const (
 
 // retain deletes old records until the broker is closed.
 func (d *driver) retain() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.background.Go(func() {
+		select {
+		case <-d.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
+	reclaimed := time.Now()
 	for {
 		select {
 		case <-tick.C:
@@ -38,6 +56,13 @@ func (d *driver) retain() {
 		if err := d.deleteOld(); err != nil && d.failure.get() == nil {
 			d.lines.log(slog.LevelError, "old records could not be deleted", "error", err)
 		}
+		if time.Since(reclaimed) < reclaimEvery {
+			continue
+		}
+		if err := d.reclaim(ctx); err != nil && d.failure.get() == nil && ctx.Err() == nil {
+			d.lines.log(slog.LevelError, "the space of deleted records could not be given back", "error", err)
+		}
+		reclaimed = time.Now()
 	}
 }
 
@@ -91,7 +116,45 @@ func (d *driver) deleteOldOf(p *partition, r retention) error {
 	// Start moves first: who reads in between finds the records gone or there,
 	// but not a log that begins with a hole. Space is not checked: this makes it.
 	p.start.Store(keep)
-	return d.apply(batch, false)
+	if err := d.apply(batch, false); err != nil {
+		return err
+	}
+	p.reclaim = true
+	return nil
+}
+
+// reclaim gives back the space of what was deleted. Pebble would do so when the
+// deletion happens to meet the records in a compaction, which in a log that only
+// grows it seldom does. Values are in files of their own, so this costs little.
+func (d *driver) reclaim(ctx context.Context) error {
+	var errs []error
+	for _, t := range d.allTopics() {
+		for _, p := range t.partitions {
+			if !p.reclaim {
+				continue
+			}
+			p.reclaim = false
+			end := appendOffsetKey(logPrefix(t.id, p.index), p.start.Load())
+			if err := d.db.Compact(ctx, p.prefix, end, false); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", p, d.described(err)))
+			}
+		}
+	}
+	return errors.Join(append(errs, d.shrinkLogs())...)
+}
+
+// shrinkLogs begins a new log file while many bytes are in old ones that are kept
+// to be used again: those that are larger than what is written are deleted instead
+// (filesystem.go).
+func (d *driver) shrinkLogs() error {
+	written := d.db.Metrics().WAL.BytesIn
+	quiet := written-d.written < keptLogs/16
+	d.written = written
+	if !quiet || d.db.Metrics().WAL.ObsoletePhysicalSize < keptLogs {
+		return nil
+	}
+	_, err := d.db.AsyncFlush()
+	return err
 }
 
 // lastEntry is the offset of the last visible entry, or -1.

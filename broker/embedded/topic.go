@@ -53,6 +53,8 @@ type partition struct {
 	mu     sync.Mutex
 	recent []entry // the tail of the log that is in memory, without a gap up to next
 
+	reclaim bool // of the goroutine of retention: something was deleted
+
 	watchMu  sync.Mutex
 	watchers atomic.Pointer[[]*watcher]
 }
