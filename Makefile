@@ -63,6 +63,10 @@ kafka: ## Run the long form of the Kafka driver's tests
 long: ## Run the long forms of the tests that have one
 	MILLRACE_LONG=1 $(GO) test -race -timeout 0 $(PKGS)
 
+.PHONY: torture
+torture: ## Damage each file of a data directory at N (200) random places and in every other way
+	MILLRACE_TORTURE=$${N:-200} $(GO) test ./broker/embedded -run TestTorture -count=1 -v -timeout 0
+
 .PHONY: fuzz
 fuzz: ## Fuzz everything that parses, TIME (30s) each
 	@scripts/fuzz.sh $${TIME:-30s}

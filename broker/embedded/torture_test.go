@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/millrace-ml/millrace/broker"
+)
+
+// flips is at how many random places each file is changed: 200 in make torture.
+func flips() int {
+	if n, err := strconv.Atoi(os.Getenv("MILLRACE_TORTURE")); err == nil {
+		return n
+	}
+	return 2
+}
+
+// injury is a way to damage a file.
+type injury struct {
+	name string
+	do   func(data []byte) []byte // nil: the file is deleted
+}
+
+func injuries(rng *rand.Rand, size int) []injury {
+	all := []injury{
+		{"deleted", func([]byte) []byte { return nil }},
+		{"appended to", func(data []byte) []byte { return append(data, "something else"...) }},
+	}
+	if size == 0 {
+		return all
+	}
+	all = append(all,
+		injury{"emptied", func([]byte) []byte { return []byte{} }},
+		injury{"cut by a byte", func(data []byte) []byte { return data[:len(data)-1] }},
+		injury{"cut in the middle", func(data []byte) []byte { return data[:len(data)/2] }},
+	)
+	for range flips() {
+		at, by := rng.IntN(size), byte(1+rng.IntN(255))
+		all = append(all, injury{fmt.Sprintf("changed at byte %d by %#x", at, by), func(data []byte) []byte {
+			data[at] ^= by
+			return data
+		}})
+	}
+	return all
+}
+
+// Every file and every kind of damage: it is detected with the file's name, or
+// changes nothing. Never is something lost without a word, or a file deleted that
+// was not understood.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	t.Run("closed", func(t *testing.T) {
+		t.Parallel()
+		dir, _ := filled(t)
+		torture(t, dir)
+	})
+	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
+		live, _ := filled(t)
+		b := openDir(t, live, Options{})
+		for i := range 30 {
+			publish(t, b, "t", fmt.Sprintf("late %d %s", i, strings.Repeat("x", 40*i)))
+		}
+		must(t, driverOf(b).fs.ledger.renew())
+		dir := filepath.Join(t.TempDir(), "data")
+		copyTree(t, live, dir)
+		must(t, b.Close())
+		torture(t, dir)
+	})
+}
+
+func torture(t *testing.T, dir string) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	whole, err := inside(t, dir)
+	must(t, err)
+	names := slices.Sorted(maps.Keys(snapshot(t, dir)))
+	detected, unchanged := 0, 0
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		for _, injury := range injuries(rng, int(info.Size())) {
+			found, err := tortureOne(t, dir, name, injury, whole)
+			if err != nil {
+				t.Errorf("%s %s: %v", name, injury.name, err)
+			}
+			if found {
+				detected++
+			} else {
+				unchanged++
+			}
+		}
+	}
+	t.Logf("%d files: %d injuries were detected, %d changed nothing", len(names), detected, unchanged)
+	if detected == 0 {
+		t.Error("none was detected")
+	}
+}
+
+// tortureOne damages a file of a copy and opens it.
+func tortureOne(t *testing.T, dir, name string, injury injury, whole string) (detected bool, err error) {
+	hurt, err := os.MkdirTemp(t.TempDir(), "hurt")
+	must(t, err)
+	defer os.RemoveAll(hurt)
+	copyTree(t, dir, hurt)
+	path := filepath.Join(hurt, name)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	if data = injury.do(data); data == nil {
+		must(t, os.Remove(path))
+	} else {
+		must(t, os.WriteFile(path, data, 0o600))
+	}
+	before := snapshot(t, hurt)
+	is, err := inside(t, hurt)
+	switch {
+	case err == nil && is == whole:
+		return false, nil
+	case err == nil:
+		return false, errors.New("something else is in it, and nothing is said")
+	case strings.Contains(err.Error(), "\n\t"), strings.Contains(err.Error(), "goroutine"):
+		return true, fmt.Errorf("the error is a stack: %w", err)
+	}
+	// A file that is not there any more is named by what it is.
+	if kind := strings.TrimRight(name[:min(len(name), 12)], "0123456789."); !strings.Contains(err.Error(), name) && (data != nil || kind == "" || !strings.Contains(err.Error(), kind)) {
+		return true, fmt.Errorf("the error does not name it: %w", err)
+	}
+	after := snapshot(t, hurt)
+	for file := range before {
+		if _, there := after[file]; !there && strings.Contains(err.Error(), "open data directory") && file != ownerFile {
+			return true, fmt.Errorf("it was refused, and %s was deleted: %w", file, err)
+		}
+	}
+	return true, nil
+}
+
+// inside is all that a directory holds.
+func inside(t *testing.T, dir string) (_ string, err error) {
+	b, err := Open(dir, Options{Logger: quiet, CacheBytes: 1})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	infos, err := b.Topics(t.Context())
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(infos, func(x, y broker.TopicInfo) int { return strings.Compare(x.Name, y.Name) })
+	var all strings.Builder
+	for _, info := range infos {
+		records, err := readAll(b, info.Name, broker.Start())
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&all, "%s %d\n", info.Name, info.Partitions)
+		for _, r := range records {
+			fmt.Fprintf(&all, "%d %d %x\n", r.Partition, r.Offset, r.Value)
+		}
+	}
+	lags, err := b.Lag(t.Context(), "g")
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&all, "%v", lags)
+	return all.String(), nil
+}
