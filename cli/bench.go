@@ -68,6 +68,7 @@ func benchmarks() []benchmark {
 		{"graph", "the pipeline with models that cost nothing", benchGraph},
 		{"models", "the pipeline with its real models on real messages", benchModels},
 		{"latency", "what a hop adds at 1,000 tickets a second", benchLatency},
+		{"late", "parts that come after their deadline against those in time", benchLate},
 		{"calls", "256 slow calls of a model in flight against the ideal", benchCalls},
 	}
 }
@@ -279,6 +280,15 @@ func benchCalls(ctx context.Context, r *benchRun) ([]finding, error) {
 		{Name: "slow calls", Value: result.PerSecond, Unit: "records/s", Note: fmt.Sprintf("median %v, log-normal (σ 0.5), concurrency 256, 8 partitions", r.call)},
 		{Name: "slow calls / ideal", Value: result.Ratio(), Unit: "ratio", Aim: 0.9, Note: fmt.Sprintf("up to %d records waited for earlier ones", result.Waiting)},
 		{Name: "records out of their key's order", Value: float64(result.Disordered), Unit: "records"},
+	}, err
+}
+
+func benchLate(ctx context.Context, r *benchRun) ([]finding, error) {
+	result, err := bench.Late(ctx, r.dir, r.long)
+	return []finding{
+		{Name: "last parts in time", Value: result.InTime, Unit: "answers/s", Note: "one partition, 200 bytes"},
+		{Name: "last parts late", Value: result.Late, Unit: "revisions/s"},
+		{Name: "late / in time", Value: result.Ratio(), Unit: "ratio", Aim: 0.77},
 	}, err
 }
 

@@ -16,9 +16,10 @@ import (
 )
 
 // A part that comes after its source was answered makes a revision: the answer
-// as it stands in the output topic, with that part amended. Answers that may
-// still be amended are not kept in memory, which would have to hold an hour of
-// them when a service is away for an hour; they are found again in the topic.
+// as it stands in the output topic, with that part amended. Of the answers that may
+// still be amended only the newest are kept in memory, which would have to hold an
+// hour of them when a service is away for an hour; the others are found again in
+// the topic.
 
 // lateRecord is a part of a source that is answered already.
 type lateRecord struct {
@@ -78,22 +79,54 @@ type lateGroup struct {
 	records []lateRecord
 }
 
-// revise writes a revision for every source that a late record came for, in the
-// sources' order, and returns how many.
+// revise writes a revision for every source that a late record came for, and
+// returns how many.
 func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	late := w.late
 	w.late = nil
 	slices.SortStableFunc(late, func(a, b lateRecord) int { return cmp.Compare(a.offset, b.offset) })
 	revised := 0
+	var others []lateRecord // whose answers are to be found in the topic
 	for len(late) > 0 {
-		if err := m.index(ctx, w, late[0].offset); err != nil {
+		n := 1
+		for n < len(late) && late[n].offset == late[0].offset {
+			n++
+		}
+		if old := w.recent.get(late[0].offset); old != nil {
+			done, err := m.amend(ctx, w, old, late[:n])
+			if err != nil {
+				return revised, m.amending(w, late[0].offset, err)
+			}
+			if done {
+				revised++
+			}
+		} else {
+			others = append(others, late[:n]...)
+		}
+		late = late[n:]
+	}
+	n, err := m.reviseOthers(ctx, w, others)
+	return revised + n, err
+}
+
+func (m *member) amending(w *window, source int64, err error) error {
+	return fmt.Errorf("amend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, source, err)
+}
+
+// reviseOthers amends answers that are to be found in the topic, in the sources'
+// order.
+func (m *member) reviseOthers(ctx context.Context, w *window, late []lateRecord) (int, error) {
+	revised := 0
+	for len(late) > 0 {
+		met, err := m.index(ctx, w, late)
+		if err != nil {
 			return revised, fmt.Errorf("look for the answers to amend: %w", err)
 		}
 		n := 1
 		for n < len(late) && (late[n].offset < w.index.end || late[n].offset == late[0].offset) {
 			n++
 		}
-		amended, err := m.amendAll(ctx, w, late[:n])
+		amended, err := m.amendAll(ctx, w, late[:n], met)
 		if err != nil {
 			return revised, err
 		}
@@ -103,8 +136,9 @@ func (m *member) revise(ctx context.Context, w *window) (int, error) {
 	return revised, nil
 }
 
-// amendAll writes the revisions of sources that are in the index.
-func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord) (int, error) {
+// amendAll writes the revisions of sources that are in the index. Met are the
+// answers that were met when it was made, by offset.
+func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord, met map[int64]*broker.Record) (int, error) {
 	var groups []lateGroup
 	var answers []int64
 	for _, l := range late {
@@ -112,7 +146,9 @@ func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord) (in
 			groups[n-1].records = append(groups[n-1].records, l)
 		} else if answer, known := w.index.answers[l.offset]; known {
 			groups = append(groups, lateGroup{l.offset, answer, []lateRecord{l}})
-			answers = append(answers, answer)
+			if met[answer] == nil {
+				answers = append(answers, answer)
+			}
 		}
 	}
 	old, err := m.fetch(ctx, m.g.c.To, w.partition, answers)
@@ -121,9 +157,9 @@ func (m *member) amendAll(ctx context.Context, w *window, late []lateRecord) (in
 	}
 	revised := 0
 	for _, g := range groups {
-		done, err := m.amend(ctx, w, old[g.answer], g.records)
+		done, err := m.amend(ctx, w, cmp.Or(met[g.answer], old[g.answer]), g.records)
 		if err != nil {
-			return revised, fmt.Errorf("amend the answer to %s/%d/%d: %w", m.g.c.Of, w.partition, g.source, err)
+			return revised, m.amending(w, g.source, err)
 		}
 		if done {
 			revised++
@@ -164,14 +200,15 @@ func (m *member) fetch(ctx context.Context, topic string, partition int32, offse
 	return found, nil
 }
 
-// index brings the window's index up to date for the source and those after it.
-func (m *member) index(ctx context.Context, w *window, oldest int64) error {
-	x := &w.index
+// index brings the window's index up to date for the sources of late records and
+// those between. It returns those of their answers that it met, by offset.
+func (m *member) index(ctx context.Context, w *window, late []lateRecord) (met map[int64]*broker.Record, err error) {
+	x, oldest := &w.index, late[0].offset
 	from := broker.Offset(x.next)
 	if x.answers == nil || oldest < x.first || oldest >= x.end {
 		source, err := broker.First(ctx, m.g.b, m.g.c.Of, w.partition, broker.Offset(oldest))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		*x = lateIndex{answers: map[int64]int64{}, first: oldest, end: math.MaxInt64}
 		from = broker.Start()
@@ -179,16 +216,24 @@ func (m *member) index(ctx context.Context, w *window, oldest int64) error {
 			from = since(source)
 		}
 	}
+	wanted := make(map[int64]bool, len(late))
+	for _, l := range late {
+		wanted[l.offset] = true
+	}
+	met = map[int64]*broker.Record{}
 	for r, err := range broker.Records(ctx, m.g.b, m.g.c.To, w.partition, from, broker.Position{}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		x.next = r.Offset + 1
 		if _, source, ok := lineage.SourceIn(r.Header(lineage.JoinOf), m.g.c.Of); ok {
 			x.note(source, r.Offset, string(r.Header(lineage.JoinStatus)) == lineage.JoinPartial, m.g.maxIndexed)
+			if wanted[source] {
+				met[r.Offset] = r
+			}
 		}
 	}
-	return nil
+	return met, nil
 }
 
 // note takes in an answer. First answers stand in the order of their sources, so

@@ -45,13 +45,97 @@ func BenchmarkAmendingAnswers(b *testing.B) {
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "revisions/s")
 }
 
+// All parts of a service are late, but not by much.
+func BenchmarkAmendingRecentAnswers(b *testing.B) {
+	const n = 5000
+	for range b.N {
+		b.StopTimer()
+		d, revised := newAway(b)
+		var answered atomic.Int64
+		d.c.Observe = func(o gather.Observation) {
+			answered.Add(int64(o.Partial))
+			revised.Add(int64(o.Revisions))
+		}
+		g, err := gather.New(d.b, d.c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		tickets, moods, classes := samples(n)
+		for _, list := range [][]broker.Record{tickets, moods} {
+			if _, err := d.b.Publish(b.Context(), list...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		for answered.Load() < n {
+			time.Sleep(time.Millisecond)
+		}
+		b.StartTimer()
+		if _, err := d.b.Publish(b.Context(), classes...); err != nil {
+			b.Fatal(err)
+		}
+		for revised.Load() < n {
+			time.Sleep(time.Millisecond)
+		}
+		b.StopTimer()
+		cancel()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+		d.b.Close()
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "revisions/s")
+}
+
+// The same, in time: every answer is complete at once.
+func BenchmarkAnswering(b *testing.B) {
+	const n = 20000
+	for range b.N {
+		b.StopTimer()
+		d, answered := present(b, n)
+		g, err := gather.New(d.b, d.c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		b.StartTimer()
+		go func() { done <- g.Run(ctx) }()
+		for answered.Load() < n {
+			time.Sleep(time.Millisecond)
+		}
+		b.StopTimer()
+		cancel()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+		d.b.Close()
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "answers/s")
+}
+
+// present makes n tickets with all their parts.
+func present(t testing.TB, n int) (awayDesk, *atomic.Int64) {
+	d, answered := newAway(t)
+	tickets, moods, classes := samples(n)
+	for _, list := range [][]broker.Record{tickets, moods, classes} {
+		if _, err := d.b.Publish(t.Context(), list...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.c.Deadline = time.Hour
+	d.c.Observe = func(o gather.Observation) { answered.Add(int64(o.Complete)) }
+	return d, answered
+}
+
 type awayDesk struct {
 	b *broker.Broker
 	c gather.Config
 }
 
-// away makes n tickets that were answered without their class, and the classes.
-func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
+func newAway(t testing.TB) (awayDesk, *atomic.Int64) {
 	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler), CacheBytes: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -61,28 +145,37 @@ func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
 			t.Fatal(err)
 		}
 	}
-	var answered, revised atomic.Int64
-	c := gather.Config{
+	return awayDesk{b, gather.Config{
 		Name: "desk", Group: "g.desk", Of: "tickets", To: "desk", Deadline: time.Millisecond,
 		Parts: []gather.Part{{Name: "mood", Topic: "moods"}, {Name: "class", Topic: "classes"}},
-		Observe: func(o gather.Observation) {
-			answered.Add(int64(o.Partial))
-			revised.Add(int64(o.Revisions))
-		},
-	}
-	var tickets, moods, classes []broker.Record
+	}}, new(atomic.Int64)
+}
+
+func samples(n int) (tickets, moods, classes []broker.Record) {
 	text := `{"text":"` + strings.Repeat("x", 200) + `"}`
 	for i := range n {
 		tickets = append(tickets, ticket(text))
 		moods = append(moods, mood(i, text))
 		classes = append(classes, class(i, text))
 	}
+	return tickets, moods, classes
+}
+
+// away makes n tickets that were answered without their class, and the classes.
+func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
+	d, revised := newAway(t)
+	var answered atomic.Int64
+	d.c.Observe = func(o gather.Observation) {
+		answered.Add(int64(o.Partial))
+		revised.Add(int64(o.Revisions))
+	}
+	tickets, moods, classes := samples(n)
 	for _, list := range [][]broker.Record{tickets, moods} {
-		if _, err := b.Publish(t.Context(), list...); err != nil {
+		if _, err := d.b.Publish(t.Context(), list...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	g, err := gather.New(b, c)
+	g, err := gather.New(d.b, d.c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +189,8 @@ func away(t testing.TB, n int) (awayDesk, *atomic.Int64) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Publish(t.Context(), classes...); err != nil {
+	if _, err := d.b.Publish(t.Context(), classes...); err != nil {
 		t.Fatal(err)
 	}
-	return awayDesk{b, c}, &revised
+	return d, revised
 }

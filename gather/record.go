@@ -85,6 +85,7 @@ func (w *writer) add(win *window, j *join) (complete, cut bool) {
 	if !fit {
 		w.least(len(w.out) - 1)
 	}
+	w.remember(win, source.Offset, complete)
 	return complete, cut
 }
 
@@ -112,6 +113,10 @@ func (m *member) tooLarge(refused error) bool {
 	}
 	m.cut("an answer leaves out everything, as the broker refuses it for its size", &w.out[i])
 	w.least(i)
+	r := &w.out[i]
+	if _, source, ok := lineage.SourceIn(r.Header(lineage.JoinOf), m.g.c.Of); ok && m.windows[r.Partition] != nil {
+		m.windows[r.Partition].recent.drop(source)
+	}
 	return true
 }
 

@@ -115,12 +115,14 @@ func (w *writer) amend(win *window, old *broker.Record, a *answer, parts []*part
 		w.brief = false
 		if w.fits(key, w.buf[at:]) {
 			w.revised(win, old, a, key, w.buf[at:len(w.buf):len(w.buf)], complete)
+			w.rememberRevision(win, old, complete)
 			return !try.brief
 		}
 	}
 	w.buf = w.buf[:at]
 	w.revised(win, old, a, nil, nil, false)
 	w.least(len(w.out) - 1)
+	w.rememberRevision(win, old, false)
 	return false
 }
 
@@ -128,6 +130,12 @@ func (w *writer) revised(win *window, old *broker.Record, a *answer, key, value 
 	w.record(win, key, value, answerOf{
 		of: old.Header(lineage.JoinOf), at: old.Header(lineage.JoinTime), revision: a.revision, complete: complete, parent: old.Header(lineage.Traceparent),
 	})
+}
+
+func (w *writer) rememberRevision(win *window, old *broker.Record, complete bool) {
+	if _, source, ok := lineage.SourceIn(old.Header(lineage.JoinOf), w.g.c.Of); ok {
+		w.remember(win, source, complete)
+	}
 }
 
 // shorten leaves out of an answer what may be long.

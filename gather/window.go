@@ -34,6 +34,7 @@ type window struct {
 
 	late   []lateRecord         // about sources that are answered already
 	closed answered             // which parts the answers lately given hold
+	recent recent               // the newest answers that may still be amended
 	index  lateIndex            // where the answers stand that may still be amended
 	read   map[string]time.Time // by topic: all that was appended before was taken in
 	empty  time.Time            // by this clock: when all sources were taken in; zero for not known
