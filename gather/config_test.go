@@ -72,7 +72,7 @@ func TestTopicsThatDoNotFitEndRunAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	for topic, partitions := range map[string]int{"tickets": 3, "tags": 3, "moods": 2, "desk": 3, "narrow": 2} {
+	for topic, partitions := range map[string]int{"tickets": 3, "tags": 3, "moods": 2, "desk": 3, "narrow": 2, "board": 3, "board.window": 2} {
 		if err := b.CreateTopics(t.Context(), broker.Topic{Name: topic, Partitions: partitions}); err != nil {
 			t.Fatal(err)
 		}
@@ -80,11 +80,12 @@ func TestTopicsThatDoNotFitEndRunAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		of, part, to, want string
 	}{
-		"no source": {"nowhere", "tags", "desk", `gather desk: topic "nowhere": no such topic`},
-		"no output": {"tickets", "tags", "nowhere", `gather desk: topic "nowhere": no such topic`},
-		"no part":   {"tickets", "nowhere", "desk", `topic "nowhere": no such topic`},
-		"narrow":    {"tickets", "tags", "narrow", "topic narrow has 2 partitions and tickets has 3: answers stay in the partition of their source, give narrow as many"},
-		"unequal":   {"tickets", "moods", "desk", "topic moods has 2 partitions and tickets has 3: topics do not fit together"},
+		"no source":         {"nowhere", "tags", "desk", `gather desk: topic "nowhere": no such topic`},
+		"no output":         {"tickets", "tags", "nowhere", `gather desk: topic "nowhere": no such topic`},
+		"no part":           {"tickets", "nowhere", "desk", `topic "nowhere": no such topic`},
+		"narrow":            {"tickets", "tags", "narrow", "topic narrow has 2 partitions and tickets has 3: answers stay in the partition of their source, give narrow as many"},
+		"no room for notes": {"tickets", "tags", "board", "topic board.window has 2 partitions and tickets has 3: notes stay in the partition of their source, give board.window as many"},
+		"unequal":           {"tickets", "moods", "desk", "topic moods has 2 partitions and tickets has 3: topics do not fit together"},
 	} {
 		g, err := gather.New(b, gather.Config{Name: "desk", Group: "g.desk", Of: c.of, Parts: []gather.Part{{Name: "part", Topic: c.part}}, To: c.to})
 		if err != nil {

@@ -297,8 +297,11 @@ func (m *member) cut(why string, of *broker.Record) {
 		return
 	}
 	m.cuts = now
-	m.g.c.Logger.Warn(why, "topic", of.Topic, "partition", of.Partition, "offset", of.Offset,
-		"source", string(of.Header(lineage.JoinOf)), "bytes", of.Size())
+	source := of.Place().String()
+	if id := of.Header(lineage.JoinOf); id != nil {
+		source = shown(id)
+	}
+	m.g.c.Logger.Warn(why, "source", source, "bytes", of.Size())
 }
 
 // status is what the record makes of its part.

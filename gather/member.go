@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/internal/loop"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
 )
 
@@ -203,9 +204,15 @@ func (m *member) stray(r *broker.Record) {
 	if now := time.Now(); now.Sub(m.strays) > time.Minute {
 		m.strays = now
 		m.g.c.Logger.Warn("record left out: it does not tell which record of this partition it descends from",
-			"topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "source_topic", m.g.c.Of, "id", string(r.Header(lineage.ID)))
+			"topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "source_topic", m.g.c.Of, "id", shown(r.Header(lineage.ID)))
 	}
 }
+
+// shown is an id for the log, which anyone may have made as long as a record.
+func shown(id []byte) string { return sanitize.Cut(string(id[:min(len(id), maxShown+1)]), maxShown) }
+
+// maxShown bounds ids in the log, in bytes.
+const maxShown = 200
 
 // mark finds topics that were read to their end: nothing appended before now is
 // still to come from there, even if nothing was ever appended.

@@ -76,12 +76,15 @@ func (w *writer) note(win *window) {
 // makeNotes makes the topic of notes if it does not exist.
 func (g *Gather) makeNotes(ctx context.Context) error {
 	topic := lineage.WindowTopic(g.c.To)
-	_, err := g.b.Partitions(ctx, topic)
-	if !errors.Is(err, broker.ErrUnknownTopic) {
-		return err
-	}
 	n, err := g.b.Partitions(ctx, g.c.Of)
 	if err != nil {
+		return err
+	}
+	if have, err := g.b.Partitions(ctx, topic); !errors.Is(err, broker.ErrUnknownTopic) {
+		if err == nil && have < n {
+			err = fmt.Errorf("topic %s has %d partitions and %s has %d: notes stay in the partition of their source, give %s as many: %w",
+				topic, have, g.c.Of, n, topic, broker.ErrTopicConflict)
+		}
 		return err
 	}
 	return g.b.CreateTopics(ctx, broker.Topic{Name: topic, Partitions: n}) // which keeps them for ever
