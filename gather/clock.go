@@ -39,7 +39,7 @@ func (w *window) skewOf(source *broker.Record, now time.Time) time.Duration {
 // and up to where the log must have been read for that.
 func (j *join) deadline(limit time.Duration) (here, log time.Time) {
 	at := j.source.Time.Add(limit)
-	if j.seen.IsZero() {
+	if !j.skewed {
 		return at, at
 	}
 	here = j.seen.Add(limit)
@@ -59,6 +59,15 @@ func (m *member) look(w *window, source *broker.Record, now time.Time) {
 	m.skewLogged = now
 	m.g.c.Logger.Warn("the broker's clock and this machine's are apart: deadlines count from when a record is seen",
 		"ahead", m.skew.Round(time.Second), "topic", source.Topic, "partition", source.Partition, "offset", source.Offset)
+}
+
+// noteRead notes how far a topic was read: up to when its record was appended,
+// unless that is in the future.
+func (w *window) noteRead(r *broker.Record, now time.Time) {
+	w.future[r.Topic] = r.Time.Sub(now) > skew
+	if !w.future[r.Topic] {
+		w.read[r.Topic] = r.Time
+	}
 }
 
 // emptied notes the partitions of which all sources are taken in, after a poll

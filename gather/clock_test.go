@@ -67,6 +67,31 @@ func (m offMember) Poll(ctx context.Context, w broker.Want) (broker.Polled, erro
 	return p, err
 }
 
+// A topic of parts that is ahead does not tell how far it was read: who catches up
+// finds the parts that came in time.
+func TestPartsFromTheFutureAreWaitedForWhileCatchingUp(t *testing.T) {
+	d := newDesk(t, time.Minute)
+	d.c.Batch.Records = 7
+	d.setClock(-time.Hour, "")
+	d.setClock(2*time.Hour, "moods")
+	const n = 50
+	for range n {
+		d.publish(ticket(`{"id":"A"}`))
+	}
+	for i := range n {
+		d.publish(class(i, `2`))
+	}
+	for i := range n {
+		d.publish(mood(i, `1`))
+	}
+	d.serve()
+	for i, line := range d.answers(n) {
+		if line != "A complete 1 mood=ok:1 class=ok:2" {
+			t.Fatalf("answer %d is %s", i, line)
+		}
+	}
+}
+
 // What waits when the gather ends keeps its deadline.
 func TestARestartDoesNotExtendDeadlines(t *testing.T) {
 	d := newDesk(t, 0)

@@ -80,8 +80,9 @@ func (m *member) turn(ctx, work context.Context) error {
 	}
 	m.seen = Observation{Records: len(records), Latency: m.seen.Latency[:0]}
 	m.writer.begin(work)
+	now := time.Now()
 	for i := range records {
-		m.take(&records[i])
+		m.take(&records[i], now)
 	}
 	if len(records) > 0 {
 		m.emptied(backlog)
@@ -177,15 +178,14 @@ func (m *member) wake() time.Time {
 }
 
 // take notes what a record tells.
-func (m *member) take(r *broker.Record) {
+func (m *member) take(r *broker.Record, now time.Time) {
 	f := m.g.feeds[r.Topic]
 	w := m.windows[r.Partition]
 	if w == nil {
 		return // cannot be: it was polled from an owned partition
 	}
-	w.read[r.Topic] = r.Time
+	w.noteRead(r, now)
 	if f.source {
-		now := time.Now()
 		m.look(w, r, now)
 		w.add(r, now)
 		return

@@ -132,7 +132,7 @@ func (m *member) refill(ctx context.Context, w *window, positions map[broker.Top
 			if ok && partition == w.partition && offset >= w.low {
 				w.take(r, f, offset)
 			}
-			w.read[topic] = r.Time
+			w.noteRead(r, began)
 		}
 	}
 	w.late = nil

@@ -37,6 +37,7 @@ type window struct {
 	recent recent               // the newest answers that may still be amended
 	index  lateIndex            // where the answers stand that may still be amended
 	read   map[string]time.Time // by topic: all that was appended before was taken in
+	future map[string]bool      // by topic: its last record is from the future
 	empty  time.Time            // by this clock: when all sources were taken in; zero for not known
 }
 
@@ -46,7 +47,8 @@ type join struct {
 	parts   []part
 	waiting int // parts that are neither there nor ruled out
 	bytes   int
-	seen    time.Time // if the broker's clock was not this one's: when it was taken in
+	seen    time.Time // by this clock
+	skewed  bool      // the broker's clock was not this one's
 }
 
 // part is a service's answer so far.
@@ -78,7 +80,7 @@ func newWindow(g *Gather, partition int32) *window {
 	return &window{
 		g: g, partition: partition,
 		ahead: map[int64][]*broker.Record{}, aheadCount: map[string]int{}, aheadBytes: map[string]int{},
-		closed: answered{}, index: lateIndex{}, read: map[string]time.Time{},
+		closed: answered{}, index: lateIndex{}, read: map[string]time.Time{}, future: map[string]bool{},
 	}
 }
 
@@ -89,9 +91,7 @@ func (w *window) add(r *broker.Record, now time.Time) {
 	}
 	w.next = r.Offset + 1
 	j := &join{source: *r, parts: make([]part, len(w.g.c.Parts)), waiting: len(w.g.c.Parts), bytes: r.Size()}
-	if w.skewOf(r, now) != 0 {
-		j.seen = now
-	}
+	j.seen, j.skewed = now, w.skewOf(r, now) != 0
 	w.bytes += j.bytes
 	w.open.push(j)
 	for _, early := range w.come(r.Offset) {
@@ -220,7 +220,11 @@ func (w *window) due(j *join, now time.Time, limit time.Duration) (due, blocked 
 	}
 	for i := range j.parts {
 		topic := w.g.c.Parts[i].Topic
-		if j.parts[i].status == missing && w.read[topic].Before(deadline) && !w.full(topic) {
+		if j.parts[i].status != missing || w.full(topic) || !w.read[topic].Before(deadline) {
+			continue
+		}
+		// How far a topic was read is not known while its records are from the future.
+		if !w.future[topic] || now.Before(j.seen.Add(limit)) {
 			return false, true
 		}
 	}
