@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -158,10 +159,10 @@ func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 		err = route.handle(g, w, checked)
 	}
 	if err != nil {
-		if q.Context().Err() != nil {
-			return // the client has gone, and whatever failed may be a consequence
-		}
 		e := explain(err)
+		if ended := q.Context().Err(); ended != nil && (e.Status >= 500 || errors.Is(err, ended)) {
+			return // the client has gone, and what failed is a consequence
+		}
 		status = e.Status
 		if status >= 500 {
 			g.o.Logger.Warn("request failed", "route", route.pattern(), "status", status, "error", e.Message)
