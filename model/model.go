@@ -23,7 +23,9 @@ type Model interface {
 	// Predict answers every item, in the items' order. An error, a panic or
 	// another number of answers is a failed call: the service tries again and then
 	// halves the batch until the bad item stands alone. The items must not be
-	// changed or kept; the answers belong to the caller.
+	// changed or kept; the answers belong to the caller. When ctx ends, the service's
+	// timeout has passed or it stops: it does not wait for the answer any more, and
+	// drops it.
 	Predict(ctx context.Context, items []Item) ([]Answer, error)
 }
 
@@ -49,11 +51,33 @@ func Many(values ...[]byte) Answer { return Answer{Values: values} }
 // None answers with nothing: the item is filtered out, its part is "skipped".
 func None() Answer { return Answer{} }
 
-// Fail answers with an error. It is tried again unless it is [Invalid].
+// Fail answers with an error. It is tried again unless it is [Invalid], and is the
+// item's own: see docs/own-model.md for when the item is to blame, and when the
+// model is.
 func Fail(err error) Answer { return Answer{Err: err} }
 
 // ErrInvalid marks errors that lie in the item: trying again cannot help.
 var ErrInvalid = errors.New("invalid item")
+
+// ErrUnavailable marks errors that lie in the model, or in what it needs: a server
+// that refuses the connection or is overloaded (HTTP status 429, 503). No item is
+// to blame: the service waits, with growing pauses, and tries again.
+var ErrUnavailable = errors.New("the model is unavailable")
+
+type unavailableError struct{ err error }
+
+func (e unavailableError) Error() string        { return e.err.Error() }
+func (e unavailableError) Unwrap() error        { return e.err }
+func (e unavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// Unavailable makes err match [ErrUnavailable], leaving its text as it is. Of nil
+// it makes nil. It may be the error of a call or of an item.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailableError{err}
+}
 
 type invalidError struct{ err error }
 

@@ -16,13 +16,17 @@ import (
 )
 
 // Errors are the errors of single items of a batch, by their index in what the
-// function was given. A function of [JSON] returns it to answer the others.
+// function was given; a nil one is none. A function of [JSON] returns it to answer
+// the others.
 type Errors map[int]error
 
 // Error names the items, in their order.
 func (e Errors) Error() string {
 	var parts []string
 	for _, i := range slices.Sorted(maps.Keys(e)) {
+		if e[i] == nil {
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("item %d: %v", i, e[i]))
 	}
 	return strings.Join(parts, "; ")
@@ -40,10 +44,10 @@ var ErrSkip = errors.New("skip this item")
 // The name identifies the model in its results, best with a version:
 // "urgency@1"; a name without one is fine for a model that never changes. The
 // function may be called by several goroutines at once. The context ends when
-// the service's timeout has passed or the service stops. When the function
-// returns an [Errors], its items have those errors ([Invalid] ones are not tried
-// again, [ErrSkip] skips) and the other items their answers; any other error
-// fails the call as a whole, and the service tries again.
+// the service's timeout has passed or the service stops; what the function returns
+// after that is dropped. When it returns an [Errors], its items have those errors
+// ([Invalid] ones are not tried again, [ErrSkip] skips) and the other items their
+// answers; any other error fails the call as a whole, and the service tries again.
 //
 // A name or function that is missing is an error of [Check], and so of
 // millrace.New.
@@ -93,12 +97,13 @@ func (m *typed[In, Out]) Predict(ctx context.Context, items []Item) ([]Answer, e
 	}
 	answered := len(values)
 	for n, err := range failed {
+		if err == nil {
+			continue
+		}
 		if n < 0 || n >= len(values) {
 			return nil, fmt.Errorf("the model gave an error for item %d of %d, counted from 0: %w", n, len(values), err)
 		}
-		if err != nil {
-			answered--
-		}
+		answered--
 	}
 	if len(outs) != len(values) && (len(outs) != 0 || answered > 0) {
 		return nil, fmt.Errorf("the model gave %d answers to %d items", len(outs), len(values))
@@ -145,15 +150,26 @@ type eachOptions struct{ concurrency int }
 func Concurrency(n int) EachOption { return func(o *eachOptions) { o.concurrency = n } }
 
 // Each makes a model of a function that answers one value at a time, several at
-// once. Names, values and errors are as in [JSON]; an error is the item's own.
-// A panic is too, a [PanicError]. When the context ends, items that have not
-// begun are left, and the call fails with the context's error.
+// once. Names, values and errors are as in [JSON]; an error is the item's own. So
+// are a panic, a [PanicError], and ending the goroutine, an [ErrExit]. When the
+// context ends, items that have not begun are left, and the call fails with the
+// context's error.
+//
+// A call ends with its last item: one that takes long keeps the answers of the
+// others back, up to the service's timeout, which fails them all. Give the function
+// a limit of its own that is shorter, or the service smaller batches.
 func Each[In, Out any](name string, predict func(context.Context, In) (Out, error), options ...EachOption) Model {
 	o := eachOptions{concurrency: DefaultConcurrency}
-	for _, option := range options {
+	err := checkTyped("model.Each", name, predict == nil)
+	for i, option := range options {
+		if option == nil {
+			if err == nil {
+				err = fmt.Errorf("model.Each %s: option %d is nil", name, i+1)
+			}
+			continue
+		}
 		option(&o)
 	}
-	err := checkTyped("model.Each", name, predict == nil)
 	if err == nil && o.concurrency < 1 {
 		err = fmt.Errorf("model.Each %s: the concurrency must be at least 1, not %d", name, o.concurrency)
 	}
@@ -167,23 +183,19 @@ func Each[In, Out any](name string, predict func(context.Context, In) (Out, erro
 
 func each[In, Out any](ctx context.Context, values []In, predict func(context.Context, In) (Out, error), concurrency int) ([]Out, error) {
 	outs, errs := make([]Out, len(values)), make([]error, len(values))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(concurrency, len(values)) {
-		workers.Go(func() {
-			for i := range next {
-				outs[i], errs[i] = contained(ctx, values[i], predict)
-			}
-		})
-	}
+	places := make(chan struct{}, concurrency)
+	var running sync.WaitGroup
 	for i := 0; i < len(values) && ctx.Err() == nil; i++ {
 		select {
-		case next <- i:
+		case places <- struct{}{}:
+			running.Go(func() {
+				defer func() { <-places }()
+				outs[i], errs[i] = contained(func() (Out, error) { return predict(ctx, values[i]) }, &errs[i])
+			})
 		case <-ctx.Done():
 		}
 	}
-	close(next)
-	workers.Wait()
+	running.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -207,13 +219,19 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("the model panicked: %v", e.Value) }
 
+// ErrExit is what a call of a model failed with that ended its goroutine, as
+// runtime.Goexit does and with it testing's FailNow.
+var ErrExit = errors.New("the model ended its goroutine and did not return")
+
 // contained calls the function and makes an error of its panic, which would
-// end the process: nobody else can recover it in a goroutine of ours.
-func contained[In, Out any](ctx context.Context, v In, predict func(context.Context, In) (Out, error)) (out Out, err error) {
+// end the process: nobody else can recover it in a goroutine of ours. If it does
+// not return at all, the error is left in exited.
+func contained[Out any](predict func() (Out, error), exited *error) (out Out, err error) {
+	*exited = ErrExit
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{p, debug.Stack()}
 		}
 	}()
-	return predict(ctx, v)
+	return predict()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -277,6 +278,41 @@ func TestEachGivesAnItemItsOwnErrorAndPanic(t *testing.T) {
 	var panicked *model.PanicError
 	if !errors.As(answers[0].Err, &panicked) || panicked.Value != "boom" || !strings.Contains(string(panicked.Stack), "typed_test.go") {
 		t.Errorf("%v", answers[0].Err)
+	}
+}
+
+// Whatever becomes of the goroutine that an item runs in, it has an error and the
+// others have their answers.
+func TestEachGoesOnWithoutAGoroutineThatEnds(t *testing.T) {
+	m := model.Each("odd@1", func(_ context.Context, n int) (int, error) {
+		if n%2 == 1 {
+			runtime.Goexit()
+		}
+		return n, nil
+	}, model.Concurrency(2))
+	got := predict(t, m, "0", "1", "2", "3", "5", "7", "9", "4")
+	const exit = " error: the model ended its goroutine and did not return"
+	if want := "[0" + exit + " 2" + strings.Repeat(exit, 4) + " 4]"; fmt.Sprint(got) != want {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestANilErrorOfAnItemIsNone(t *testing.T) {
+	m := model.JSON("nil@1", func(_ context.Context, values []int) ([]int, error) {
+		return values, model.Errors{0: nil, 1: errors.New("odd"), 5: nil}
+	})
+	if got := predict(t, m, "0", "1", "2"); fmt.Sprint(got) != "[0 error: odd 2]" {
+		t.Errorf("%q", got)
+	}
+	if got := (model.Errors{1: errors.New("odd"), 5: nil}).Error(); got != "item 1: odd" {
+		t.Errorf("it says %q", got)
+	}
+}
+
+func TestANilOptionOfEachIsAnErrorOfCheck(t *testing.T) {
+	m := model.Each("a@1", func(_ context.Context, n int) (int, error) { return n, nil }, model.Concurrency(2), nil)
+	if err := model.Check(m); err == nil || err.Error() != "model.Each a@1: option 2 is nil" {
+		t.Errorf("got %v", err)
 	}
 }
 
