@@ -58,7 +58,7 @@ func (b *batch) addLetter(i int, r *broker.Record, own []broker.Header) {
 		if without < cutValue {
 			letter.Value = r.Value
 		}
-		if letter.Size() <= b.s.b.Options().MaxRecordBytes {
+		if letter.Size() <= b.s.b.Options().MaxRecordBytes && len(letter.Headers) <= broker.MaxHeaders {
 			b.add(i, letter)
 			return
 		}

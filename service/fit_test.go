@@ -70,7 +70,7 @@ func TestARecordWithAKeyAtTheLimitDoesNotStopTheService(t *testing.T) {
 func TestNoRecordIsTooLargeToBeAnsweredOrBuried(t *testing.T) {
 	fill := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
 	var many []broker.Header
-	for i := range 69_900 {
+	for i := range broker.MaxHeaders {
 		many = append(many, broker.Header{Key: fmt.Sprintf("h%05d", i), Value: fill(9)})
 	}
 	failed := broker.Header{Key: lineage.Status, Value: []byte(lineage.StatusFailed)}
