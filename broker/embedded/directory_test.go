@@ -49,6 +49,28 @@ func copyTree(t testing.TB, from, to string) {
 	}
 }
 
+// copyLive copies a directory that is open and in which nobody appends: as it is
+// between two changes of its files, which there still may be.
+func copyLive(t testing.TB, from, to string) {
+	t.Helper()
+	state := func() string {
+		names, err := os.ReadDir(from)
+		must(t, err)
+		mark, err := os.ReadFile(filepath.Join(from, markFile))
+		must(t, err)
+		return fmt.Sprint(names, string(mark))
+	}
+	for range 1000 {
+		before := state()
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil && before == state() {
+			return
+		}
+		must(t, os.RemoveAll(to))
+	}
+	t.Fatal("the files of the directory change all the time")
+}
+
 // stopped is a directory with some records in files of all kinds, closed.
 func stopped(t testing.TB) string {
 	t.Helper()
@@ -230,7 +252,7 @@ func TestACopyOfALiveDirectoryIsAnotherOne(t *testing.T) {
 	dir := stopped(t)
 	live := openDir(t, dir, Options{Address: "127.0.0.1:4242"})
 	copied := filepath.Join(t.TempDir(), "copy")
-	copyTree(t, dir, copied)
+	copyLive(t, dir, copied)
 	if pid, address, err := Owner(copied); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the owner of the copy is %d at %s, %v", pid, address, err)
 	}

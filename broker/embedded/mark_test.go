@@ -35,7 +35,7 @@ func killed(t testing.TB, marked bool) (dir string, records int64) {
 		}
 	}
 	dir = filepath.Join(t.TempDir(), "data")
-	copyTree(t, live, dir)
+	copyLive(t, live, dir)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func TestTorture(t *testing.T) {
 		}
 		must(t, driverOf(b).fs.ledger.renew())
 		dir := filepath.Join(t.TempDir(), "data")
-		copyTree(t, live, dir)
+		copyLive(t, live, dir)
 		must(t, b.Close())
 		torture(t, dir)
 	})
