@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -264,7 +265,9 @@ func (t *Transfer) checkTargetGroups(ctx context.Context) error {
 	return nil
 }
 
-// unchanged checks that the source is as it was when the copying began.
+// unchanged checks that the source is as it was when the copying began. Offsets
+// alone do not tell: a transaction that is aborted takes some, and a group's position
+// may be taken to stand before or after them.
 func (t *Transfer) unchanged(ctx context.Context) error {
 	infos, err := t.c.From.Topics(ctx)
 	if err != nil {
@@ -273,7 +276,14 @@ func (t *Transfer) unchanged(ctx context.Context) error {
 	var grown []string
 	for _, info := range infos {
 		for p, l := range t.logs[info.Name] {
-			if p < len(info.Ends) && info.Ends[p].End != l.end {
+			if p >= len(info.Ends) {
+				continue
+			}
+			more, err := t.between(ctx, l.topic, l.partition, l.end, info.Ends[p].End)
+			if err != nil {
+				return err
+			}
+			if more || info.Ends[p].End < l.end { // it is another topic
 				grown = append(grown, info.Name)
 				break
 			}
@@ -287,9 +297,36 @@ func (t *Transfer) unchanged(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !slices.EqualFunc(now, before, func(x, y broker.Lag) bool { return x.Position == y.Position }) {
-			return fmt.Errorf("%w: group %s has moved meanwhile", ErrMoving, name)
+		if moved, err := t.moved(ctx, before, now); err != nil || moved {
+			return cmp.Or(err, fmt.Errorf("%w: group %s has moved meanwhile", ErrMoving, name))
 		}
 	}
 	return nil
+}
+
+// moved reports whether a group stands at other records than before.
+func (t *Transfer) moved(ctx context.Context, before, now []broker.Lag) (bool, error) {
+	if len(before) != len(now) {
+		return true, nil
+	}
+	for i, was := range before {
+		if was.Topic != now[i].Topic || was.Partition != now[i].Partition {
+			return true, nil
+		}
+		from, to := was.Position, now[i].Position
+		if moved, err := t.between(ctx, was.Topic, was.Partition, min(from, to), max(from, to)); err != nil || moved {
+			return moved, err
+		}
+	}
+	return false, nil
+}
+
+// between reports whether a record of the source has an offset from one to before
+// another.
+func (t *Transfer) between(ctx context.Context, topic string, partition int32, from, to int64) (bool, error) {
+	if from >= to {
+		return false, nil
+	}
+	r, err := broker.First(ctx, t.c.From, topic, partition, broker.Offset(from))
+	return r != nil && r.Offset < to, err
 }

@@ -223,6 +223,7 @@ func (g *gappy) copied() {
 	if err != nil {
 		g.Fatal(err)
 	}
+	g.abort() // meanwhile, as of a member that was killed before
 	if err := copying.Run(g.Context()); err != nil {
 		g.Fatal(err)
 	}
