@@ -18,8 +18,8 @@ import (
 // skew is how far the clocks of the broker's machines and of this one may be apart.
 const skew = 10 * time.Second
 
-// lookAgain is how often a gather that waits makes sure that nothing is left to
-// take, so that what comes next is known to be new.
+// lookAgain is how often a gather looks whether anything is left to take. If not,
+// what comes next is known to be new.
 const lookAgain = 5 * time.Second
 
 // skewOf is how far the broker's clock was ahead when it appended a source that is
@@ -70,23 +70,9 @@ func (w *window) noteRead(r *broker.Record, now time.Time) {
 	}
 }
 
-// emptied notes the partitions of which all sources are taken in, after a poll
-// that left none.
-func (m *member) emptied(left int64) {
-	if left > 0 {
-		return
-	}
-	now := time.Now()
-	for _, w := range m.windows {
-		if !w.sourcesPaused() {
-			w.empty = now
-		}
-	}
-	m.looked = now
-}
-
-// lookForMore finds out, now and then while no records come, that all are taken in.
-func (m *member) lookForMore(ctx context.Context) error {
+// lookForMore finds out, now and then, of which partitions all sources are taken
+// in. (How much a Poll left behind a broker need not know.)
+func (m *member) lookForMore(ctx context.Context, polled []broker.Record) error {
 	now := time.Now()
 	if now.Sub(m.looked) < lookAgain {
 		return nil
@@ -95,14 +81,21 @@ func (m *member) lookForMore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.noteEmpty(lags, now)
+	m.noteEmpty(lags, polled, now)
 	return nil
 }
 
-// noteEmpty notes the partitions of which all sources were taken in at a time.
-func (m *member) noteEmpty(lags []broker.Lag, at time.Time) {
+// noteEmpty notes the partitions of which all sources were taken in at a time, with
+// those just polled.
+func (m *member) noteEmpty(lags []broker.Lag, polled []broker.Record, at time.Time) {
+	taken := map[int32]int64{}
+	for i := range polled {
+		if polled[i].Topic == m.g.c.Of {
+			taken[polled[i].Partition]++
+		}
+	}
 	for _, l := range lags {
-		if w := m.windows[l.Partition]; w != nil && l.Topic == m.g.c.Of && l.Lag == 0 {
+		if w := m.windows[l.Partition]; w != nil && l.Topic == m.g.c.Of && l.Lag <= taken[l.Partition] {
 			w.empty = at
 		}
 	}

@@ -146,11 +146,15 @@ func TestAClockThatIsAheadDoesNotPutAnswersOff(t *testing.T) {
 func TestAClockThatIsBehindDoesNotMakeAnswersPartialAtOnce(t *testing.T) {
 	d := newDesk(t, time.Minute)
 	d.setClock(-time.Hour, "")
-	d.publish(ticket(`{"id":"A"}`), mood(0, `1`), class(0, `2`))
+	var empty atomic.Bool
+	d.b = broker.New(lagSeen{d.b.Driver(), &empty}, d.b.Options())
 	d.serve()
-	d.answers(1) // all that is there is taken in: what comes is new
-	d.settled()
-	for i := 1; i < 4; i++ {
+	for deadline := time.Now().Add(20 * time.Second); !empty.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the gather does not look at its lag")
+		}
+	}
+	for i := range 3 {
 		d.publish(ticket(`{"id":"B"}`))
 		d.settled()
 		d.publish(mood(i, `3`), class(i, `4`))
@@ -158,6 +162,18 @@ func TestAClockThatIsBehindDoesNotMakeAnswersPartialAtOnce(t *testing.T) {
 			t.Errorf("answer %d is %s", i, got)
 		}
 	}
+}
+
+// lagSeen tells when somebody has looked at the lag of a group.
+type lagSeen struct {
+	broker.Driver
+	seen *atomic.Bool
+}
+
+func (l lagSeen) Lag(ctx context.Context, group string) ([]broker.Lag, error) {
+	lags, err := l.Driver.Lag(ctx, group)
+	l.seen.Store(l.seen.Load() || len(lags) > 0)
+	return lags, err
 }
 
 // Who catches up takes nothing for skew: what is old was appended before.

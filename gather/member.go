@@ -69,7 +69,7 @@ func (m *member) run(ctx, work context.Context) error {
 
 // turn polls once, takes the records in, and settles what follows from them.
 func (m *member) turn(ctx, work context.Context) error {
-	records, backlog, err := m.poll(ctx)
+	records, err := m.poll(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,9 +84,7 @@ func (m *member) turn(ctx, work context.Context) error {
 	for i := range records {
 		m.take(&records[i], now)
 	}
-	if len(records) > 0 {
-		m.emptied(backlog)
-	} else if err := m.lookForMore(ctx); err != nil {
+	if err := m.lookForMore(ctx, records); err != nil {
 		return err
 	}
 	if m.blocked {
@@ -135,9 +133,8 @@ func (m *member) forget() {
 	clear(m.windows)
 }
 
-// poll waits for records, but not beyond the next deadline. Backlog is how many it
-// left.
-func (m *member) poll(ctx context.Context) (records []broker.Record, backlog int64, err error) {
+// poll waits for records, but not beyond the next deadline.
+func (m *member) poll(ctx context.Context) ([]broker.Record, error) {
 	want := m.g.c.Batch
 	for _, w := range m.windows {
 		want.Pause = w.pause(want.Pause)
@@ -147,11 +144,11 @@ func (m *member) poll(ctx context.Context) (records []broker.Record, backlog int
 	batch, err := m.consumer.Poll(until, want)
 	switch {
 	case err == nil:
-		return batch.Records, batch.Backlog, nil
+		return batch.Records, nil
 	case until.Err() != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed):
-		return nil, 0, nil // it is time to look up
+		return nil, nil // it is time to look up
 	}
-	return nil, 0, err
+	return nil, err
 }
 
 // wake is when to look up from waiting for records: when the next source is to be

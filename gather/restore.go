@@ -59,7 +59,7 @@ func (m *member) restore(ctx context.Context, a broker.Assignment) error {
 			m.look(w, &w.open.front().source, began)
 		}
 	}
-	m.noteEmpty(lags, began) // what was restored is not new
+	m.noteEmpty(lags, nil, began) // what was restored is not new
 	m.epoch, m.restored, m.blocked = a.Epoch, true, false
 	m.g.c.Logger.Debug("restored", "partitions", len(a.Partitions), "open", open, "took", time.Since(began))
 	return nil
