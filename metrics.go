@@ -3,6 +3,8 @@
 package millrace
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace-ml/millrace/gather"
@@ -13,7 +15,9 @@ import (
 type metrics struct {
 	records, bytes, values, skipped, dead, retries *prometheus.CounterVec
 	answers, revisions, stray, foreign, cut        *prometheus.CounterVec
+	late                                           *lateAnswers
 	lag, open, calls, taken, waiting, skew         *prometheus.GaugeVec
+	abandoned, away                                *prometheus.GaugeVec
 	batch, predict, settle, queueing, latency      *prometheus.HistogramVec
 }
 
@@ -46,6 +50,9 @@ func newMetrics() *metrics {
 		taken:     gauge("open_records", "Records taken and not settled."),
 		waiting:   gauge("waiting_records", "Records predicted that settle, or wait for earlier ones to settle."),
 		skew:      gauge("clock_skew_seconds", "How far the broker's clock is ahead of this machine's, where a gather's sources show it; 0 if they agree."),
+		late:      &lateAnswers{CounterVec: counter("late_answers_total", "Answers of the model that came after their call's time and were dropped."), seen: map[string]int64{}},
+		abandoned: gauge("abandoned_calls", "Calls of the model past their time that have not returned."),
+		away:      gauge("model_away_seconds", "For how long the service has been waiting for its model; 0 if it does not."),
 		batch:     histogram("batch_records", "Records in a batch.", prometheus.ExponentialBuckets(1, 2, 14)),
 		predict:   histogram("predict_seconds", "Time in the model for a batch, with retries.", seconds),
 		settle:    histogram("settle_seconds", "Time to settle a batch.", seconds),
@@ -57,7 +64,7 @@ func newMetrics() *metrics {
 func (m *metrics) register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray, m.foreign, m.cut,
-		m.lag, m.open, m.calls, m.taken, m.waiting, m.skew, m.batch, m.predict, m.settle, m.queueing, m.latency,
+		m.late, m.lag, m.open, m.calls, m.taken, m.waiting, m.skew, m.abandoned, m.away, m.batch, m.predict, m.settle, m.queueing, m.latency,
 	} {
 		if err := r.Register(c); err != nil {
 			return err
@@ -83,6 +90,25 @@ func (m *metrics) load(name string, l service.Load) {
 	m.calls.WithLabelValues(name).Set(float64(l.Calls))
 	m.taken.WithLabelValues(name).Set(float64(l.Open))
 	m.waiting.WithLabelValues(name).Set(float64(l.Waiting))
+	m.abandoned.WithLabelValues(name).Set(float64(l.Abandoned))
+	m.late.set(name, l.Late)
+	away := 0.0
+	if !l.Away.IsZero() {
+		away = time.Since(l.Away).Seconds()
+	}
+	m.away.WithLabelValues(name).Set(away)
+}
+
+// lateAnswers is a counter of what services count themselves. Only the monitor
+// sets it.
+type lateAnswers struct {
+	*prometheus.CounterVec
+	seen map[string]int64
+}
+
+func (l *lateAnswers) set(name string, n int64) {
+	l.WithLabelValues(name).Add(float64(n - l.seen[name]))
+	l.seen[name] = n
 }
 
 func (m *metrics) gather(name string, o gather.Observation) {

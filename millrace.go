@@ -245,6 +245,7 @@ func (c *config) service(ctx context.Context, name string) (service.Config, erro
 		Start:       start,
 		Attempts:    s.Retry.Attempts,
 		Backoff:     s.Retry.Backoff.Std(),
+		Patience:    s.Retry.Patience.Std(),
 		Timeout:     s.Timeout.Std(),
 		Grace:       c.Grace,
 		Logger:      c.Logger,

@@ -35,9 +35,14 @@ type Status struct {
 	Skew      time.Duration `json:"skew_ns,omitempty"` // of a gather: how far its broker's clock is ahead of this one, if it is apart
 	Latency   time.Duration `json:"latency_ns"`        // lately, from a record's append to its result's
 
-	Lag     int64  `json:"lag"` // records it has not taken yet
-	Paused  bool   `json:"paused,omitempty"`
-	Stalled string `json:"stalled,omitempty"` // why it counts as unhealthy
+	Abandoned int64 `json:"abandoned,omitempty"` // calls of the model past their time that have not returned
+	Late      int64 `json:"late,omitempty"`      // answers to such calls, which were dropped
+
+	Lag       int64     `json:"lag"` // records it has not taken yet
+	Paused    bool      `json:"paused,omitempty"`
+	AwaySince time.Time `json:"away_since,omitzero"` // since when it waits for its model; zero: it does not
+	Away      string    `json:"away,omitempty"`      // the model's last error then
+	Stalled   string    `json:"stalled,omitempty"`   // why it counts as unhealthy
 }
 
 // counters are the parts of a Status that change, and what the watchdog needs.
@@ -104,13 +109,18 @@ func (a *App) Status() []Status {
 		if u.load != nil {
 			l := u.load()
 			s.Calls, s.Open, s.Waiting = int64(l.Calls), int64(l.Open), int64(l.Waiting)
+			s.Abandoned, s.Late, s.AwaySince, s.Away = int64(l.Abandoned), l.Late, l.Away, l.Why
+			if l.Stuck {
+				s.Stalled = fmt.Sprintf("stuck: %d calls of the model are past their time and do not return", l.Abandoned)
+			}
 		}
 		all = append(all, s)
 	}
 	return all
 }
 
-// Ready is nil once Run was called and as long as the broker can be reached.
+// Ready is nil once Run was called and as long as the broker can be reached and no
+// service waits for its model.
 func (a *App) Ready() error {
 	select {
 	case <-a.started:
@@ -131,11 +141,18 @@ func (a *App) Ready() error {
 			return fmt.Errorf("%s does not reach the broker: %w", u.Name, away)
 		}
 	}
+	for _, s := range a.Status() {
+		if !s.AwaySince.IsZero() {
+			return fmt.Errorf("%s waits for its model since %s: %s", s.Name, s.AwaySince.Format(time.RFC3339), s.Away)
+		}
+	}
 	return nil
 }
 
-// Healthy is nil unless a service or gather has lag and makes no progress, or
-// something that is watched ([App.Watch]) is not healthy.
+// Healthy is nil unless a service or gather has lag and makes no progress, or is
+// stuck in calls of its model that do not return, or something that is watched
+// ([App.Watch]) is not healthy. A service that waits for a model which is away is
+// healthy, and not ready: starting the process again would not help.
 func (a *App) Healthy() error {
 	for _, s := range a.Status() {
 		if s.Stalled != "" {
@@ -190,15 +207,17 @@ func (a *App) look(ctx context.Context, u *unit) {
 		lag += l.Lag
 	}
 	a.metrics.lag.WithLabelValues(u.Name).Set(float64(lag))
+	var load service.Load
 	if u.load != nil {
-		a.metrics.load(u.Name, u.load())
+		load = u.load()
+		a.metrics.load(u.Name, load)
 	}
 
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
 	u.stat.Lag, u.stat.away = lag, nil
-	if lag == 0 || u.stat.progress.IsZero() || u.gate.isShut() {
+	if lag == 0 || u.stat.progress.IsZero() || u.gate.isShut() || !load.Away.IsZero() {
 		u.stat.progress = now
 	}
 	was := u.stat.Stalled

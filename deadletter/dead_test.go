@@ -75,7 +75,7 @@ func (d *desk) fail(values ...string) {
 	}
 	ctx, stop := context.WithCancel(d.Context())
 	done := make(chan error, 1)
-	go func() { done <- d.service(model.Fail(errors.New("cannot"))).Run(ctx) }()
+	go func() { done <- d.service(model.Fail(model.Invalid(errors.New("cannot")))).Run(ctx) }()
 	n := 0
 	for _, err := range broker.Records(ctx, d.Broker, "mood.dead", broker.AllPartitions, broker.Start(), broker.Forever()) {
 		if err != nil {
@@ -184,7 +184,7 @@ func TestALetterIsTriedAgainOnceAndItsAnswerHasTheLineage(t *testing.T) {
 
 func TestALetterWhoseModelStillFailsBecomesAnotherOne(t *testing.T) {
 	d := newDesk(t, "a")
-	done, err := d.store.Retry(t.Context(), deadletter.Selection{}, d.with(model.Fail(errors.New("still not"))))
+	done, err := d.store.Retry(t.Context(), deadletter.Selection{}, d.with(model.Fail(model.Invalid(errors.New("still not")))))
 	if err != nil {
 		t.Fatal(err)
 	}

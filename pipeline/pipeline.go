@@ -71,8 +71,9 @@ type Service struct {
 
 // Retry says how often and how fast a failed prediction is tried again.
 type Retry struct {
-	Attempts int      `json:"attempts,omitempty" example:"5" default:"3" min:"1" max:"100" jsonschema:"How often an item is predicted before it becomes a dead letter"`
+	Attempts int      `json:"attempts,omitempty" example:"5" default:"3" min:"1" max:"100" jsonschema:"How often an item fails alone, or with an error of its own, before it becomes a dead letter, and how often a batch that fails as a whole is tried before it is halved. Without a known reason an item fails twice at least"`
 	Backoff  Duration `json:"backoff,omitempty" example:"1s" default:"100ms" jsonschema:"How long to wait before the second attempt. It doubles with each further one and is jittered"`
+	Patience Duration `json:"patience,omitempty" example:"1h" jsonschema:"How long to wait for a model that answers nothing, before what it does not answer becomes dead letters. Default: as long as it takes"`
 }
 
 // Gather joins the results that descend from one record.

@@ -4,7 +4,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -81,7 +80,7 @@ func (s *Service) received(records []broker.Record) []broker.Record {
 
 func reserved(h broker.Header) bool { return lineage.Reserved(h.Key) }
 
-// predict fills the outcomes. It returns an error only when ctx ends.
+// predict fills the outcomes. Errors are those of [predictor.run].
 func (b *batch) predict(ctx context.Context) error {
 	b.startSpans(ctx)
 	began := time.Now()
@@ -108,7 +107,7 @@ func (b *batch) results() []broker.Record {
 		case o.err != nil:
 			b.seen.Failed++
 			if !b.again {
-				b.mark(i, r, lineage.StatusFailed, fmt.Sprintf("%s: %v", b.s.c.Name, o.err), o.attempts)
+				b.mark(i, r, lineage.StatusFailed, b.s.c.Name+": "+o.err.text, o.attempts)
 			}
 			b.bury(i, r, o)
 		case len(o.values) == 0:

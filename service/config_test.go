@@ -35,6 +35,7 @@ func TestAConfigurationThatCannotBeIsAnErrorOfNew(t *testing.T) {
 		"attempts":              {func(c *service.Config) { c.Attempts = -1 }, "Config.Attempts is negative"},
 		"backoff":               {func(c *service.Config) { c.Backoff = -1 }, "Config.Backoff is negative"},
 		"timeout":               {func(c *service.Config) { c.Timeout = -1 }, "Config.Timeout is negative"},
+		"patience":              {func(c *service.Config) { c.Patience = -1 }, "Config.Patience is negative"},
 		"grace":                 {func(c *service.Config) { c.Grace = -1 }, "Config.Grace is negative"},
 		"records":               {func(c *service.Config) { c.Batch.Records = -1 }, "Config.Batch.Records is negative"},
 		"bytes":                 {func(c *service.Config) { c.Batch.Bytes = -1 }, "Config.Batch.Bytes is negative"},

@@ -10,7 +10,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/model"
 )
 
 // What comes from outside and goes into headers is bounded, so that a marker and a
@@ -110,7 +109,7 @@ func (b *batch) tooLarge(refused error) bool {
 		return false
 	}
 	if n := b.item[i]; n >= 0 && b.out[n].err == nil {
-		b.out[n].err = model.Invalid(tooLargeAnswer(refused))
+		b.out[n].err = tooLargeAnswer(refused)
 		return true
 	}
 	if b.again && b.cuts[i]+1 == cutAll {
@@ -145,12 +144,13 @@ func (b *batch) refused(err error) (i int, ok bool) {
 	return i, most >= 0
 }
 
-func tooLargeAnswer(refused error) error {
+func tooLargeAnswer(refused error) *fault {
+	text := refused.Error()
 	var large *broker.TooLargeError
 	if errors.As(refused, &large) {
-		return fmt.Errorf("the model's answer is too large: %d bytes, the limit is %d", large.Size, large.Limit)
+		text = fmt.Sprintf("%d bytes, the limit is %d", large.Size, large.Limit)
 	}
-	return fmt.Errorf("the model's answer is too large: %w", refused)
+	return &fault{of: invalid, text: "the model's answer is too large: " + text}
 }
 
 // bounded is a header's value, cut off if it is longer than it may be.

@@ -68,10 +68,12 @@ func (f *flow) poll(ctx, work context.Context) error {
 			pause.Reset()
 			trouble.Over()
 			b := f.begin(polled)
+			if b.slot.take(work) != nil {
+				return nil // the batch is given back
+			}
 			f.tasks.Go(func() { f.answer(work, b) })
 			continue
 		}
-		<-f.calls
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -85,13 +87,14 @@ func (f *flow) poll(ctx, work context.Context) error {
 }
 
 // room waits until the model may be called once more and another batch may be
-// open. It reports false when ctx ends.
+// open. It reports false when ctx ends. It does not take the right to call the model:
+// as long as there is nothing to poll, that is for batches that have waited for it.
 func (f *flow) room(ctx context.Context) bool {
-	select {
-	case f.calls <- struct{}{}:
-	case <-ctx.Done():
+	right := slot{all: f.calls}
+	if right.take(ctx) != nil {
 		return false
 	}
+	right.give()
 	for {
 		f.mu.Lock()
 		ok := f.open < openBatches*f.s.c.Concurrency && f.bytes < openBytes
@@ -103,7 +106,6 @@ func (f *flow) room(ctx context.Context) bool {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			<-f.calls
 			return false
 		}
 	}
@@ -120,6 +122,7 @@ func (f *flow) begin(polled *broker.Batch) *batch {
 		b = newBatch(f.s)
 	}
 	b.handle = polled
+	b.slot = slot{all: f.calls}
 	b.begin(polled.Records)
 	b.seen.Backlog = polled.Backlog
 	f.open++
@@ -130,10 +133,8 @@ func (f *flow) begin(polled *broker.Batch) *batch {
 
 // answer predicts on a batch and settles it.
 func (f *flow) answer(work context.Context, b *batch) {
-	f.s.load.calls.Add(1)
 	err := b.predict(work)
-	f.s.load.calls.Add(-1)
-	<-f.calls
+	b.slot.give()
 	if err != nil {
 		b.endSpans() // work has ended; the batch is given back
 		return

@@ -11,7 +11,6 @@ import (
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/lineage"
-	"github.com/millrace-ml/millrace/model"
 )
 
 // Letter is a dead letter, taken apart.
@@ -59,12 +58,11 @@ func (b *batch) bury(i int, r *broker.Record, o *outcome) {
 		{Key: lineage.DeadService, Value: []byte(b.s.c.Name)},
 		{Key: lineage.DeadRecord, Value: []byte(lineage.PlaceOf(r).String())},
 		{Key: lineage.DeadModel, Value: b.s.model},
-		{Key: lineage.Error, Value: []byte(sanitize.Cut(o.err.Error(), maxText))},
+		{Key: lineage.Error, Value: []byte(o.err.text)},
 		{Key: lineage.Attempts, Value: strconv.AppendInt(nil, int64(o.attempts), 10)},
 	}
-	var panicked *model.PanicError
-	if errors.As(o.err, &panicked) {
-		own = append(own, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(panicked.Stack), maxText))})
+	if o.err.stack != nil {
+		own = append(own, broker.Header{Key: lineage.DeadStack, Value: []byte(sanitize.Cut(string(o.err.stack), maxText))})
 	}
 	b.addLetter(i, r, own)
 }
@@ -77,10 +75,10 @@ func (b *batch) logLetters() {
 		}
 		place, o := lineage.PlaceOf(&b.records[i]).String(), &b.out[b.item[i]]
 		if b.cuts[i] == cutAll {
-			b.s.c.Logger.Error("a record has no answer and no dead letter: the broker takes neither", "record", place, "error", sanitize.Cut(o.err.Error(), maxText))
+			b.s.c.Logger.Error("a record has no answer and no dead letter: the broker takes neither", "record", place, "error", o.err.text)
 			continue
 		}
-		b.s.c.Logger.Warn("dead letter", "record", place, "attempts", o.attempts, "error", sanitize.Cut(o.err.Error(), maxText))
+		b.s.c.Logger.Warn("dead letter", "record", place, "attempts", o.attempts, "error", o.err.text)
 	}
 }
 
@@ -89,13 +87,15 @@ func (b *batch) logLetters() {
 // most, and hands settle what follows, all of it at once: for each letter its answer, with the lineage that it would have had, or a new letter
 // when the model fails again. The topic has the marker of the failure already
 // and gets no second one. Settle is called again, with less, when it refuses a
-// record ([broker.ErrTooLarge]); Retry returns its last error.
+// record ([broker.ErrTooLarge]); Retry returns its last error. When the model is to
+// blame, as it answers nothing or says so, the error is a [model.ErrUnavailable],
+// and settle is not called.
 func (s *Service) Retry(ctx context.Context, letters []Letter, settle func(results []broker.Record) error) (Observation, error) {
 	if err := s.fits(ctx); err != nil {
 		return Observation{}, fmt.Errorf("service %s: %w", s.c.Name, err)
 	}
 	batch := newBatch(s)
-	batch.again = true
+	batch.again, batch.hasty = true, true
 	records := make([]broker.Record, len(letters))
 	for i := range letters {
 		records[i] = letters[i].Record

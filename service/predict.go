@@ -4,175 +4,172 @@ package service
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
+	"slices"
 
 	"github.com/millrace-ml/millrace/internal/backoff"
 	"github.com/millrace-ml/millrace/model"
 )
 
-// outcome is what became of an item.
-type outcome struct {
-	values   [][]byte
-	err      error // set when it is out of tries
-	attempts int
-}
-
 // predictor answers items, whatever the model does.
 type predictor struct {
 	s       *Service
+	slot    slot
+	hasty   bool // does not wait for a model that is away
 	items   []model.Item
 	out     []outcome
+	which   []int
 	scratch []model.Item
 	calls   int
 }
 
-// run fills out for every item. It returns an error only when ctx ends.
+// slot is the right to call the model, of which a member has as many as calls may
+// be in flight. The zero value is of no use and needed by nobody.
+type slot struct {
+	all  chan struct{}
+	held bool
+}
+
+func (s *slot) take(ctx context.Context) error {
+	if s.all == nil || s.held {
+		return nil
+	}
+	select {
+	case s.all <- struct{}{}:
+		s.held = true
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *slot) give() {
+	if s.held {
+		s.held = false
+		<-s.all
+	}
+}
+
+// run fills out for every item. It returns an error only when ctx ends, or when
+// it is hasty and the model is away.
 func (p *predictor) run(ctx context.Context) error {
 	// Letters that are tried again may be more than the model takes at once.
 	for from, most := 0, p.s.c.Batch.Records; from < len(p.items); from += most {
-		if err := p.answer(ctx, from, min(from+most, len(p.items))); err != nil {
+		p.which = p.which[:0]
+		for i := from; i < min(from+most, len(p.items)); i++ {
+			p.which = append(p.which, i)
+		}
+		if err := p.answer(ctx, p.which); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// answer fills out for the items in [from, to).
-func (p *predictor) answer(ctx context.Context, from, to int) error {
-	// The common case has no failure and needs no list of what is left.
-	all, err := p.call(ctx, p.items[from:to])
-	if err == nil {
-		p.calls++
-		var left []int
-		for n := range all {
-			if again := p.take(from+n, all[n]); again {
-				left = append(left, from+n)
-			}
+// answer fills out for some items: it calls the model for all of them, and again
+// for what is left, as one batch until it has failed often enough and then halved,
+// until each of them is answered or found guilty. While the blame is the model's,
+// it waits.
+func (p *predictor) answer(ctx context.Context, left []int) error {
+	t := trial{p: p, began: p.s.answered.Load(), pause: backoff.New(p.s.c.Backoff, backoff.Longest)}
+	defer t.end()
+	for {
+		var err error
+		if left, err = t.round(ctx, left); err != nil || len(left) == 0 {
+			return err
 		}
-		return p.again(ctx, left, nil, 1)
+		if left, err = t.rest(ctx, left); err != nil || len(left) == 0 {
+			return err
+		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	left := make([]int, to-from)
-	for n := range left {
-		left[n] = from + n
-		p.out[from+n].attempts++
-	}
-	p.calls++
-	return p.again(ctx, left, err, 1)
 }
 
-// again tries the items that are left until they are answered or out of tries.
-// failed is the error of the last call as a whole, or nil when each item has
-// its own.
-func (p *predictor) again(ctx context.Context, left []int, failed error, tries int) error {
-	pause := backoff.New(p.s.c.Backoff, backoff.Longest)
-	for ; len(left) > 0 && tries < p.s.c.Attempts; tries++ {
-		p.s.c.Logger.Debug("predicting again", "items", len(left), "attempt", tries+1, "error", failed)
-		err := pause.Wait(ctx)
+// halving says what to do with a batch whose call has failed as a whole.
+type halving uint8
+
+const (
+	never halving = iota // it is tried again as it is
+	one                  // a single item is tried: is the model there at all?
+	all                  // until each item that fails stands alone
+)
+
+// pass calls the model for the items, and returns those that are not answered.
+func (p *predictor) pass(ctx context.Context, which []int, halve halving, turn int) (left []int, err error) {
+	left, failed, err := p.attempt(ctx, which)
+	if err != nil || failed == nil || failed.of == away || len(which) == 1 || halve == never {
+		return left, err
+	}
+	if halve == one {
+		n := turn % len(which)
+		left, _, err := p.attempt(ctx, which[n:n+1])
+		if err != nil || len(left) > 0 {
+			return which, err
+		}
+		return p.pass(ctx, slices.Concat(which[:n], which[n+1:]), all, turn)
+	}
+	left = nil
+	for _, half := range [][]int{which[:len(which)/2], which[len(which)/2:]} {
+		rest, err := p.pass(ctx, half, all, turn)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if left, failed, err = p.attempt(ctx, left); err != nil {
-			return err
-		}
+		left = append(left, rest...)
 	}
-	if failed == nil || len(left) == 0 {
-		return nil
-	}
-	return p.bisect(ctx, left, failed)
+	return left, nil
 }
 
-// bisect halves the items of a call that keeps failing until each bad one
-// stands alone.
-func (p *predictor) bisect(ctx context.Context, left []int, failed error) error {
-	if len(left) == 1 {
-		p.out[left[0]].err = failed
-		return nil
-	}
-	for _, half := range [][]int{left[:len(left)/2], left[len(left)/2:]} {
-		rest, failed, err := p.attempt(ctx, half)
-		if err != nil {
-			return err
-		}
-		if failed != nil {
-			if err := p.bisect(ctx, rest, failed); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// attempt calls the model once for the given items. It returns those that are
-// not answered, and the call's error if it failed as a whole.
-func (p *predictor) attempt(ctx context.Context, which []int) (left []int, failed, ended error) {
-	p.scratch = p.scratch[:0]
-	for _, i := range which {
-		p.scratch = append(p.scratch, p.items[i])
-	}
-	answers, err := p.call(ctx, p.scratch)
-	p.calls++
-	if ctx.Err() != nil {
-		return nil, nil, ctx.Err()
-	}
+// attempt calls the model once for the items. It returns those that are not
+// answered, and the call's error if it failed as a whole.
+func (p *predictor) attempt(ctx context.Context, which []int) (left []int, failed *fault, err error) {
+	before := p.s.answered.Load()
+	r, err := p.call(ctx, which)
 	if err != nil {
-		for _, i := range which {
-			p.out[i].attempts++
-		}
-		return which, err, nil
+		return nil, nil, err
 	}
+	p.calls++
+	alone := len(which) == 1
+	answered := 0
 	for n, i := range which {
-		if p.take(i, answers[n]) {
+		o, f := &p.out[i], r.failed
+		o.attempts++
+		if f == nil {
+			f = r.fault(n)
+		}
+		switch own := r.failed == nil || alone; {
+		case f == nil:
+			o.values = r.answers[n].Values
+			answered++
+		case own && f.of == invalid:
+			o.err = f
+			answered++
+		default:
+			o.failed(f, own, before)
 			left = append(left, i)
 		}
 	}
-	return left, nil, nil
-}
-
-// take notes an item's answer and reports whether to try again.
-func (p *predictor) take(i int, a model.Answer) bool {
-	o := &p.out[i]
-	o.attempts++
-	o.values, o.err = a.Values, readable(a.Err)
-	return o.err != nil && !errors.Is(o.err, model.ErrInvalid)
-}
-
-// call calls the model, with its time limit, and contains its panics.
-func (p *predictor) call(ctx context.Context, items []model.Item) (answers []model.Answer, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.s.c.Timeout, fmt.Errorf("the model took longer than %v", p.s.c.Timeout))
-	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			answers, err = nil, &model.PanicError{Value: v, Stack: debug.Stack()}
-		} else if err != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}()
-	answers, err = p.s.c.Model.Predict(ctx, items)
-	err = readable(err)
-	if err == nil && len(answers) != len(items) {
-		return nil, fmt.Errorf("the model gave %d answers to %d items", len(answers), len(items))
+	p.s.hasAnswered(answered)
+	for _, i := range left {
+		p.out[i].marked(p.s.answered.Load())
 	}
-	return answers, err
+	if answered > 0 {
+		p.s.known.keep(p, which, &r)
+	}
+	return left, r.failed, nil
 }
 
-// readable is the error, or a panic in its place: a model's error may be a nil
-// pointer of its own type, which panics when it is asked for its text or compared,
-// outside of where the model's panics are contained.
-func readable(err error) (same error) {
-	if err == nil {
-		return nil
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			same = &model.PanicError{Value: fmt.Sprintf("the error of type %T: %v", err, v), Stack: debug.Stack()}
+// call calls the model once for the items.
+func (p *predictor) call(ctx context.Context, which []int) (reply, error) {
+	items := p.scratch[:0]
+	if first, last := which[0], which[len(which)-1]; last-first == len(which)-1 {
+		items = p.items[first : last+1]
+	} else {
+		for _, i := range which {
+			items = append(items, p.items[i])
 		}
-	}()
-	_ = err.Error()
-	_ = errors.Is(err, model.ErrInvalid)
-	return err
+		p.scratch = items
+	}
+	r, abandoned, err := p.s.caller.call(ctx, items)
+	if abandoned { // the memory is the call's
+		p.items, p.scratch = slices.Clone(p.items), nil
+	}
+	return r, err
 }

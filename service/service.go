@@ -56,9 +56,21 @@ type Config struct {
 	// times as many are open, with up to 64 MiB of records.
 	Concurrency int
 
-	Attempts int           // predictions of an item before it is a dead letter; 0 means 3
+	// Attempts is how often an item fails alone, or with an error of its own, before
+	// it is a dead letter, and how often a batch that fails as a whole is tried before
+	// it is halved; 0 means 3. An item fails twice at least unless the model panics.
+	Attempts int
 	Backoff  time.Duration // before the second attempt, then doubled; 0 means 100 ms
-	Timeout  time.Duration // of one call of the model; 0 means 30 s
+
+	// Timeout is how long one call of the model may take; 0 means 30 s. One that has
+	// not returned by then is abandoned: it has failed, and what it answers is dropped.
+	// With twice Concurrency abandoned calls that run on, and with two at least, no
+	// other one is begun until one of them returns.
+	Timeout time.Duration
+
+	// Patience is how long the service waits for a model that answers nothing before
+	// what it does not answer becomes dead letters; 0 means for ever.
+	Patience time.Duration
 
 	// Grace is how long a batch may go on after Run is to stop, before it
 	// is given back to the broker; 0 means 10 s.
@@ -91,6 +103,11 @@ type Service struct {
 	b     *broker.Broker
 	model []byte // its name, as results carry it
 	load  load
+
+	caller   *caller
+	answered atomic.Int64 // how much the model has answered, to anybody
+	known    known
+	absence  absence
 }
 
 // New makes a service. Its topics must exist when it runs, or retries a letter.
@@ -111,7 +128,11 @@ func New(b *broker.Broker, c Config) (*Service, error) {
 		c.Logger = slog.Default()
 	}
 	c.Logger = c.Logger.With("service", c.Name)
-	return &Service{c: c, b: b, model: []byte(c.Model.Name())}, nil
+	return &Service{
+		c: c, b: b, model: []byte(c.Model.Name()),
+		caller:  &caller{model: c.Model, timeout: c.Timeout, most: max(2, 2*c.Concurrency), log: c.Logger},
+		absence: absence{log: c.Logger},
+	}, nil
 }
 
 // check finds what is missing in a configuration or cannot be.
@@ -148,7 +169,7 @@ func (c *Config) check(b *broker.Broker) error {
 		return fmt.Errorf("it reads %s, writes %s and its dead letters go to %s: these must be different topics", strings.Join(c.From, ", "), c.To, c.Dead)
 	}
 	for name, n := range map[string]int64{
-		"Concurrency": int64(c.Concurrency), "Attempts": int64(c.Attempts), "Backoff": int64(c.Backoff), "Timeout": int64(c.Timeout),
+		"Concurrency": int64(c.Concurrency), "Attempts": int64(c.Attempts), "Backoff": int64(c.Backoff), "Timeout": int64(c.Timeout), "Patience": int64(c.Patience),
 		"Grace": int64(c.Grace), "Batch.Records": int64(c.Batch.Records), "Batch.Bytes": int64(c.Batch.Bytes), "Batch.Wait": int64(c.Batch.Wait),
 	} {
 		if n < 0 {
@@ -197,16 +218,26 @@ func (s *Service) fits(ctx context.Context) error {
 	return nil
 }
 
-// Load is what a service has under way.
+// Load is what a service has under way, and what keeps it from its work.
 type Load struct {
-	Calls   int // of the model
+	Calls   int // of the model, within their time
 	Open    int // records polled and not settled
 	Waiting int // of these, predicted: they settle, or wait for earlier ones that do not yet
+
+	Abandoned int   // calls of the model past their time that have not returned
+	Late      int64 // answers to such calls, which were dropped, since New
+	Stuck     bool  // so many are abandoned that no other call is begun
+
+	Away time.Time // since when it waits for its model; zero: it does not
+	Why  string    // the model's last error then
 }
 
 // Load tells what is under way now.
 func (s *Service) Load() Load {
-	return Load{int(s.load.calls.Load()), int(s.load.open.Load()), int(s.load.waiting.Load())}
+	l := Load{Open: int(s.load.open.Load()), Waiting: int(s.load.waiting.Load())}
+	l.Calls, l.Abandoned, l.Late, l.Stuck = s.caller.load()
+	l.Away, l.Why = s.absence.state()
+	return l
 }
 
-type load struct{ calls, open, waiting atomic.Int64 }
+type load struct{ open, waiting atomic.Int64 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -94,13 +95,20 @@ func (b bench) service(c service.Config) *service.Service {
 // serve runs the service until the returned function is called.
 func (b bench) serve(m model.Model, change ...func(*service.Config)) (stop func()) {
 	b.Helper()
+	_, stop = b.run(m, change...)
+	return stop
+}
+
+// run is serve that shows the service.
+func (b bench) run(m model.Model, change ...func(*service.Config)) (svc *service.Service, stop func()) {
+	b.Helper()
 	c := service.Config{Name: "svc", Group: "g.svc", From: []string{"in"}, To: "out", Dead: "svc.dead", Model: m, Backoff: time.Millisecond}
 	for _, f := range change {
 		f(&c)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	svc := b.service(c)
+	svc = b.service(c)
 	go func() { done <- svc.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -109,7 +117,17 @@ func (b bench) serve(m model.Model, change ...func(*service.Config)) (stop func(
 		}
 	})
 	b.Cleanup(stop)
-	return stop
+	return svc, stop
+}
+
+// until waits for something that comes about by itself.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // read waits for n records of a topic.
@@ -233,6 +251,14 @@ func TestAPoisonRecordIsOneDeadLetterAndItsMatesAreAnswered(t *testing.T) {
 			}
 			return model.One([]byte(strings.ToUpper(v)))
 		}),
+		"the end of its goroutine": func(ctx context.Context, items []model.Item) ([]model.Answer, error) {
+			for _, item := range items {
+				if string(item.Value) == "poison" {
+					runtime.Goexit()
+				}
+			}
+			return upper(ctx, items)
+		},
 		"a call that takes too long": func(ctx context.Context, items []model.Item) ([]model.Answer, error) {
 			for _, item := range items {
 				if string(item.Value) == "poison" {
@@ -253,7 +279,7 @@ func TestAPoisonRecordIsOneDeadLetterAndItsMatesAreAnswered(t *testing.T) {
 			b.publish(in...)
 			var seen service.Observation
 			stop := b.serve(poison, func(c *service.Config) {
-				c.Timeout = 20 * time.Millisecond
+				c.Timeout = 100 * time.Millisecond
 				c.Attempts = 2
 				c.Observe = func(o service.Observation) { seen = o }
 			})
@@ -339,24 +365,6 @@ func TestABatchBeyondTheGracePeriodIsGivenBack(t *testing.T) {
 	stop()
 	b.serve(upper)
 	want(t, "results of the next process", values(b.read("out", 1)), []string{"A"})
-}
-
-func TestWorkResumesAfterRetryingModelHeals(t *testing.T) {
-	b := newBench(t)
-	var ill atomic.Bool
-	ill.Store(true)
-	b.publish("a")
-	stop := b.serve(predict(func(ctx context.Context, items []model.Item) ([]model.Answer, error) {
-		if ill.Load() {
-			return nil, errors.New("ill")
-		}
-		return upper(ctx, items)
-	}))
-	want(t, "while ill", values(b.read("out", 1)), []string{"failed"})
-	ill.Store(false)
-	b.publish("b")
-	want(t, "healed", values(b.read("out", 2)), []string{"failed", "B"})
-	stop()
 }
 
 func TestSeveralCallsInFlightShareTheWorkAndKeepTheOrderOfKeys(t *testing.T) {

@@ -38,7 +38,7 @@ func (b *batch) startSpans(ctx context.Context) {
 			trace.WithAttributes(
 				attribute.String("messaging.source.name", r.Topic),
 				attribute.Int("messaging.batch.message_count", len(b.records)),
-				attribute.String("millrace.model", b.s.c.Model.Name())))
+				attribute.String("millrace.model", string(b.s.model))))
 		carrier := propagation.MapCarrier{}
 		propagation.TraceContext{}.Inject(spanCtx, carrier)
 		b.spans = append(b.spans, span{s, []byte(carrier.Get(lineage.Traceparent))})
@@ -61,7 +61,7 @@ func (b *batch) endSpans() {
 			continue
 		}
 		if n := b.item[i]; n >= 0 && b.out[n].err != nil {
-			s.SetStatus(codes.Error, b.out[n].err.Error())
+			s.SetStatus(codes.Error, b.out[n].err.text)
 		}
 		s.End()
 	}
