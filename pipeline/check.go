@@ -93,6 +93,7 @@ func (c *checker) checkNames() {
 		}
 	}
 	for _, u := range c.everyUser() {
+		c.checkGroup(u)
 		for _, r := range c.readings(u) {
 			c.checkName(r.at, "a topic", r.topic)
 		}
@@ -124,6 +125,17 @@ func (c *checker) checkKey(at, what, name string, reserve int) {
 	if badName(name) || len(name)+reserve > maxName {
 		c.errorf(c.src.key(at), nameHint(name, maxName-reserve), "a %s cannot be called %s", what, quote(name))
 	}
+}
+
+// checkGroup looks at the name of a service's or gather's consumer group, unless one
+// of those that it is made of is bad itself.
+func (c *checker) checkGroup(u User) {
+	group := lineage.GroupOf(c.p.Name, u.Name)
+	if badName(c.p.Name) || badName(u.Name) || len(group) <= maxName {
+		return
+	}
+	c.errorf(c.src.key(pathOf(u)), fmt.Sprintf("shorten the one or the other by %d letters", len(group)-maxName),
+		"%s and the pipeline's name are too long together: their consumer group is called by both", c.call(u))
 }
 
 // checkName looks at a name that stands as a value. An empty one is missing or

@@ -31,7 +31,7 @@ type Model struct {
 	// a map[string]any.
 	Options any
 
-	unread bool // the file's options are not read yet, for want of the kind
+	unread bool // the file's options are not read yet, for want of the kind; see Pipeline.Resolve
 }
 
 // String is "argument (kind)".

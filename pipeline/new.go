@@ -11,7 +11,9 @@ import (
 
 // New makes a pipeline that does not come from a file. Fields that are zero get
 // their defaults, and all is checked as [Load] checks a file. The error is
-// [Problems], which name the service and field. What is given is not changed.
+// [Problems], which name the service and field. What is given is not changed. A
+// pipeline that was loaded without the kinds of its models is not one for New: that
+// is what [Pipeline.Resolve] is for.
 func New(p Pipeline, opts ...Option) (*Pipeline, error) {
 	p.src = nil
 	q := p.clone()
@@ -23,7 +25,11 @@ func New(p Pipeline, opts ...Option) (*Pipeline, error) {
 	}
 	c := &checker{report: r, options: newOptions(opts), p: q, g: newGraph(q)}
 	for name, s := range q.Services {
-		c.completeModel(path("services", name, "model"), &s.Model)
+		if at := path("services", name, "model"); s.Model.unread {
+			c.errorf(c.src.value(at), "load it with pipeline.WithKinds, or call Resolve on what Load returned", "%s was read from a file without knowing its kind", dotted(at))
+		} else {
+			c.completeModel(at, &s.Model)
+		}
 		q.Services[name] = s
 	}
 	c.check()

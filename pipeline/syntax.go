@@ -4,7 +4,6 @@ package pipeline
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -211,5 +210,9 @@ func kindOf(n ast.Node) string {
 	case *ast.LiteralNode:
 		return "a block of text"
 	}
-	return fmt.Sprintf("a %s", strings.ToLower(n.Type().String()))
+	what, article := strings.ToLower(n.Type().String()), "a"
+	if strings.ContainsRune("aeiou", rune(what[0])) {
+		article = "an"
+	}
+	return article + " " + what
 }

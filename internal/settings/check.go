@@ -42,7 +42,7 @@ func (c *checker) field(at []string, f Field, v reflect.Value) {
 		}
 		v = v.Elem()
 	}
-	if f.Required && v.IsZero() {
+	if f.Required && (v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0) {
 		c.add(at, "is missing")
 		return
 	}
