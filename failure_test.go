@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/model"
@@ -176,5 +177,35 @@ func TestNewChecksWhatItIsGiven(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
+	}
+}
+
+// A registry can be used again after New has failed, whatever it failed for.
+func TestAFailedNewLeavesNoMetricsBehind(t *testing.T) {
+	b := open(t, vfs.NewMem())
+	registry := prometheus.NewRegistry()
+	count := func() int {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(families)
+	}
+	near := broker.New(refusing{b.Driver()}, b.Options())
+	if _, err := New(t.Context(), near, load(t, graph), Options{Registry: registry}); !errors.Is(err, broker.ErrRefused) {
+		t.Fatalf("New returned %v", err)
+	}
+	taken := newMetrics().predict // of another app
+	taken.WithLabelValues("s")
+	registry.MustRegister(taken)
+	if _, err := New(t.Context(), b, load(t, graph), Options{Registry: registry}); err == nil || !strings.Contains(err.Error(), "register metrics") {
+		t.Fatalf("New returned %v", err)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("the registry has %d families", n)
+	}
+	registry.Unregister(taken)
+	if _, err := New(t.Context(), b, load(t, graph), Options{Registry: registry}); err != nil {
+		t.Error(err)
 	}
 }

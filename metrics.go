@@ -61,16 +61,32 @@ func newMetrics() *metrics {
 	}
 }
 
+// register shows the metrics in a registry: all of them, or none with an error.
 func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{
-		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray, m.foreign, m.cut,
-		m.late, m.lag, m.open, m.calls, m.taken, m.waiting, m.skew, m.abandoned, m.away, m.batch, m.predict, m.settle, m.queueing, m.latency,
-	} {
+	var done []prometheus.Collector
+	for _, c := range m.all() {
 		if err := r.Register(c); err != nil {
+			for _, c := range done {
+				r.Unregister(c)
+			}
 			return err
 		}
+		done = append(done, c)
 	}
 	return nil
+}
+
+func (m *metrics) unregister(r prometheus.Registerer) {
+	for _, c := range m.all() {
+		r.Unregister(c)
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		m.records, m.bytes, m.values, m.skipped, m.dead, m.retries, m.answers, m.revisions, m.stray, m.foreign, m.cut, m.late,
+		m.lag, m.open, m.calls, m.taken, m.waiting, m.skew, m.abandoned, m.away, m.batch, m.predict, m.settle, m.queueing, m.latency,
+	}
 }
 
 func (m *metrics) service(name string, o service.Observation) {

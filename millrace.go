@@ -149,13 +149,16 @@ func New(ctx context.Context, b *broker.Broker, p *pipeline.Pipeline, o Options)
 			}
 		}
 	}
+	if err := a.firstLook(ctx); err != nil {
+		return nil, err
+	}
+	// From here on nothing else can fail, or the registry would keep what belongs to
+	// an app that does not exist.
 	if err := a.metrics.register(c.Registry); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	if a.gateway, err = a.newGateway(); err != nil {
-		return nil, err
-	}
-	if err := a.firstLook(ctx); err != nil {
+		a.metrics.unregister(c.Registry)
 		return nil, err
 	}
 	return a, nil

@@ -446,6 +446,25 @@ func TestALetterWithoutHeadersIsTriedAgainWithThem(t *testing.T) {
 	}
 }
 
+// unreadable is a broker whose records cannot be read.
+type unreadable struct{ broker.Driver }
+
+func (unreadable) Read(context.Context, string, []int32, broker.Position, broker.Position) (broker.Cursor, error) {
+	return nil, errors.New("a head crash")
+}
+
+func TestAnErrorNamesTheLettersOnce(t *testing.T) {
+	d := newDesk(t, "a")
+	store := newStore(t, broker.New(unreadable{d.Driver()}, d.Options()))
+	_, listed := store.List(t.Context(), deadletter.Selection{}, 1)
+	_, dropped := store.Drop(t.Context(), deadletter.Selection{})
+	for _, err := range []error{listed, dropped} {
+		if err == nil || strings.Count(err.Error(), "dead letters of mood") != 1 || !strings.HasSuffix(err.Error(), ": a head crash") {
+			t.Errorf("it says %v", err)
+		}
+	}
+}
+
 func TestALongKeyIsCutInListings(t *testing.T) {
 	long := strings.Repeat("k", 100_000)
 	d := newDesk(t, long)

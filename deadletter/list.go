@@ -104,6 +104,9 @@ func (st *Store) letters(ctx context.Context, s Selection) iter.Seq2[found, erro
 				return
 			}
 			for l, err := range st.lettersOf(ctx, service, s, decided, nil) {
+				if err != nil {
+					err = fmt.Errorf("dead letters of %s: %w", service, err)
+				}
 				if !yield(l, err) || err != nil {
 					return
 				}
@@ -134,7 +137,7 @@ func (st *Store) lettersOf(ctx context.Context, service string, s Selection, dec
 		passed := true // a letter was left out since the last one found
 		for r, err := range st.records(ctx, service, s.Letters, ends) {
 			if err != nil {
-				yield(found{}, fmt.Errorf("dead letters of %s: %w", service, err))
+				yield(found{}, err)
 				return
 			}
 			letter, inner, err := read(r, decided)
