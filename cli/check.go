@@ -3,10 +3,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/brokers"
 )
@@ -28,8 +30,11 @@ with their offsets and the positions of groups as they are, and says what is not
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := brokers.CheckDirectory(cmd.Context(), args[0], salvage)
+			if errors.Is(err, broker.ErrInUse) {
+				return hinted(err, "stop the process, or check a copy that millrace backup makes beside it")
+			}
 			if err != nil {
-				return inUse(err)
+				return err
 			}
 			if err := c.printCheck(r, salvage); err != nil {
 				return err

@@ -132,7 +132,7 @@ func (d *driver) answerBackup(asked backupAsked, err error) {
 		d.options.Logger.Info("the data directory was backed up", "to", asked.To)
 	}
 	if err := writeSealed(d.options.FS, d.dir, backupAnswer, done); err != nil {
-		d.options.Logger.Error("the backup's end could not be told", "error", err)
+		d.options.Logger.Error("the backup's answer could not be written", "error", err)
 	}
 }
 

@@ -13,7 +13,7 @@
 //
 // Numbers in keys are big-endian, so keys sort as they are read.
 //
-//	f                                             format of the directory
+//	f                                             format and id of the directory
 //	t name                                        a topic: id, partitions, retention (JSON)
 //	p group 0x00 topic partition                  a group's position: the next offset it takes
 //	l topic partition offset time size            one Kafka RecordBatch v2 (package recordbatch)
@@ -51,6 +51,16 @@
 // space.go) and goes on by itself. Any other failure of the log ends the broker,
 // but not the program: every call returns the error until the directory is
 // opened again, which recovers what is durable (filesystem.go, failure.go).
+//
+// # The directory
+//
+// Beside Pebble's files there are MILLRACE, which says that the directory is ours,
+// of which format and which one (directory.go); MARK, which says which files there
+// are and how much of them is durable (mark.go, logtail.go); OWNER, whom to ask
+// (owner.go); UNSYNCED with OS durability (cutlog.go); and BACKUP, when one is asked
+// for (backup.go). The lock is on the directory itself (dirlock_unix.go). What
+// Pebble takes for granted about its files, and what we do about it, is in
+// docs/adr/0020-the-mark-of-a-data-directory.md.
 //
 // # Reading
 //
