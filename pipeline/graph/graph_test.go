@@ -358,7 +358,7 @@ func TestSVGIsWellFormedAndNamesEveryNode(t *testing.T) {
 }
 
 func TestLongNamesAreShortenedAndOddModelsEscaped(t *testing.T) {
-	long := strings.Repeat("m", 180)
+	long := strings.Repeat("m", 99) // twice that, and a dot, is a group
 	p, err := pipeline.Parse("long.yaml", []byte(fmt.Sprintf(
 		"name: %[1]s\ntopics: {in: {}}\nservices:\n  %[1]s: {from: in, to: %[1]s, model: {builtin: \"<b>\\\"&[x]\"}}\n", long)), nil)
 	if err != nil {
