@@ -78,6 +78,7 @@ func Main(o Options) (code int) {
 			code = c.panicked(p, debug.Stack())
 		}
 	}()
+	quietLibraries()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"github.com/millrace-ml/millrace/broker"
@@ -23,6 +25,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "10"); err != nil {
 		panic(err)
 	}
+	redis.SetLogger(&logging.VoidLogger{}) // it would write of every connection that a test ends
 	goleak.VerifyTestMain(m, proxy.IgnoreLeaks()...)
 }
 

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -88,7 +87,6 @@ var _ broker.Driver = (*driver)(nil)
 // Consumers that are open when the broker is closed go silent: their partitions
 // move after the hand-over time. Close them first.
 func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
-	silenceLibrary()
 	a, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("redis broker's URL: %w", err)
@@ -109,11 +107,6 @@ func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	d.background.Go(d.retain)
 	return broker.New(d, broker.Options{MaxRecordBytes: o.MaxRecordBytes, Logger: o.Logger}), nil
 }
-
-// silenceLibrary keeps the client library, which has one logger for the whole
-// program, from writing a line to stderr for every connection that fails. What
-// matters of it is in the broker's log.
-var silenceLibrary = sync.OnceFunc(func() { redis.SetLogger(&logging.VoidLogger{}) })
 
 // begin checks that the server is one to work with, and learns its topics.
 func (d *driver) begin(ctx context.Context) error {
