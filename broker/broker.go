@@ -339,6 +339,9 @@ func (b *Broker) Lag(ctx context.Context, group string) ([]Lag, error) {
 // Close ends open consumers and readers and releases what the broker holds. A
 // second Close does nothing.
 func (b *Broker) Close() error {
+	if d, ok := b.d.(interface{ Closing() }); ok {
+		d.Closing()
+	}
 	if !b.end() {
 		return nil
 	}

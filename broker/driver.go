@@ -56,7 +56,10 @@ type Driver interface {
 	// Lag is as [Broker.Lag], in any order.
 	Lag(ctx context.Context, group string) ([]Lag, error)
 
-	// Close ends members and cursors and releases what the driver holds.
+	// Close ends members and cursors and releases what the driver holds. A driver
+	// whose calls may wait for something that no context ends, such as room on a
+	// disk, has a method Closing() too: it is called when the Broker is closed,
+	// before its calls are waited for, and perhaps more than once.
 	Close() error
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -71,6 +72,9 @@ type commit struct {
 	settled    func(reveal func()) // called when all is durable; reveal makes the records visible
 }
 
+// appendPatience is how long an append takes at least that its context ends.
+const appendPatience = 100 * time.Millisecond
+
 // append carries out a commit of records until its context ends; then it goes on
 // behind the caller's back.
 func (d *driver) append(ctx context.Context, c *commit) error {
@@ -80,11 +84,20 @@ func (d *driver) append(ctx context.Context, c *commit) error {
 	}
 	done := make(chan error, 1)
 	d.background.Go(func() { done <- d.carryOut(a, c) })
+	// Waiting for a context costs more than the rest, and is seldom needed.
+	patience := time.NewTimer(appendPatience)
+	defer patience.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done():
 	case <-d.failure.failed:
+	case <-patience.C:
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+		case <-d.failure.failed:
+		}
 	}
 	select {
 	case err := <-done:

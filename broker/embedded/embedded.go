@@ -386,6 +386,9 @@ func (d *driver) checkFormat() error {
 	return nil
 }
 
+// Closing ends the waits for room, of which no context knows: what waited fails.
+func (d *driver) Closing() { d.fs.giveUp() }
+
 // Close implements [broker.Driver]. It waits for what runs in the background.
 func (d *driver) Close() error {
 	close(d.closing)

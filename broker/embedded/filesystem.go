@@ -158,19 +158,17 @@ func (fs *filesystem) change(vital bool, change func() error) error {
 			return nil
 		}
 		fs.room.missing(err)
-		// Tables wait once, or else Pebble would try again at once, for ever.
+		if !vital {
+			// Tables wait once, or else Pebble would try again at once, for ever.
+			time.Sleep(retryRoom)
+			return err
+		}
 		select {
 		case <-fs.closing:
-			if vital {
-				fs.failure.set(err)
-				return nil
-			}
+			fs.failure.set(err)
+			return nil
 		case <-time.After(retryRoom):
-			if vital {
-				continue
-			}
 		}
-		return err
 	}
 	return nil
 }

@@ -72,6 +72,38 @@ func TestAPublishThatMetTheFullDiskEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// A settle waits for room as long as it takes, but not longer than the broker.
+func TestABrokerIsClosedThatWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newTestDisk()
+		b := disk.open(t, Options{})
+		createTopic(t, b, "t", 1)
+		publish(t, b, "t", "a")
+		c, err := b.Join(t.Context(), "g", broker.Start(), "t")
+		must(t, err)
+		batch, err := c.Poll(t.Context(), broker.Want{})
+		must(t, err)
+		before := disk.room.Swap(-1 << 40)
+		settled := make(chan error, 1)
+		go func() {
+			settled <- batch.Settle(context.Background(), broker.Record{Topic: "t", Value: []byte("b")})
+		}()
+		synctest.Wait()
+		if err := b.Close(); err == nil {
+			t.Error("it was closed as if all had been written")
+		}
+		if err := <-settled; err == nil {
+			t.Error("what could not be written was settled")
+		}
+		disk.room.Store(before)
+		again := disk.open(t, Options{})
+		if got := values(readFrom(t, again, "t", broker.Start())); got != "a" {
+			t.Errorf("%q is there afterwards", got)
+		}
+		must(t, again.Close())
+	})
+}
+
 // After a failed sync nobody knows what is on the disk, and a second one says
 // that all is well.
 func TestASyncThatFailedIsNotTriedAgain(t *testing.T) {
