@@ -5,6 +5,8 @@ package jsontext
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -50,7 +52,7 @@ func TestWhatIsNestedWithoutEndIsRefused(t *testing.T) {
 		if Valid(b) || Check(b, IntakeDepth) == nil {
 			t.Errorf("%s… is valid", open)
 		}
-		if got := Elements(b); got != nil {
+		for range Elements(b) {
 			t.Errorf("%s… has elements", open)
 		}
 		if got := Field(b, "a"); got != nil {
@@ -115,6 +117,7 @@ func FuzzJSON(f *testing.F) {
 	for _, s := range []string{
 		"", "{}", "[1, [2,\"]\"] ,{\"a\":[]}]", "\"\\\"[\"", "[", "{\"a\":\xff}", "[[[[[]]]]]", " [ ] ", "[1,]", "[-0.5e+1,01,1.]",
 		"{\"a\":1,}", "{\"a\" \"b\"}", "\"\\u12g4\"", "tru", "nulll", "{\"\\u0061\":[true,false,null]}", "1\x00", "\"\t\"",
+		`"\"\\\/\b\f\n\r\t\u00fC"`, `"\ud83d\uDE00\ud83d\ud83d\ude00\ude00\ud83dx"`, `"\`, `"\"`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -127,7 +130,7 @@ func FuzzJSON(f *testing.F) {
 			if fault.Offset < 0 || fault.Offset > len(b) {
 				t.Fatalf("offset %d of %d", fault.Offset, len(b))
 			}
-			Elements(b) // must not panic
+			_ = slices.Collect(Elements(b)) // must not panic
 			Field(b, "a")
 			return
 		}
@@ -137,6 +140,8 @@ func FuzzJSON(f *testing.F) {
 			checkElements(t, b)
 		case '{':
 			checkFields(t, b)
+		case '"':
+			checkText(t, b)
 		}
 	})
 }
@@ -153,7 +158,7 @@ func checkElements(t *testing.T, b []byte) {
 	if err := json.Unmarshal(b, &want); err != nil {
 		t.Fatal(err)
 	}
-	got := Elements(b)
+	got := slices.Collect(Elements(b))
 	if len(got) != len(want) {
 		t.Fatalf("%q has %d elements, want %d", b, len(got), len(want))
 	}
@@ -174,8 +179,26 @@ func checkFields(t *testing.T, b []byte) {
 			t.Fatalf("field %q of %q is %q, want %q", name, b, got, value)
 		}
 	}
+	members := map[string]json.RawMessage{}
+	m := MembersOf(b)
+	for m.Next() {
+		members[m.Name()] = m.Value()
+	}
+	if !maps.EqualFunc(members, want, func(x, y json.RawMessage) bool { return bytes.Equal(x, y) }) {
+		t.Fatalf("the members of %q are %q, want %q", b, members, want)
+	}
 	if got := Field(b, "\x00no such name"); got != nil && want["\x00no such name"] == nil {
 		t.Fatalf("%q has a field that it has not", b)
+	}
+}
+
+func checkText(t *testing.T, b []byte) {
+	var want string
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	if got, is := String(b); !is || got != want {
+		t.Fatalf("the text of %q is %q, want %q", b, got, want)
 	}
 }
 

@@ -4,7 +4,11 @@ package jsontext
 
 import (
 	"bytes"
-	"encoding/json"
+	"iter"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Trim returns b without the white space around it.
@@ -18,25 +22,22 @@ func Trim(b []byte) []byte {
 	return b
 }
 
-// Elements returns the elements of an array, which are parts of it. Of what is no
-// array of valid JSON, or deeper than MaxDepth, it returns what comes before the fault.
-func Elements(array []byte) [][]byte {
-	s := scanner{b: array}
-	var all [][]byte
-	if !s.take('[') {
-		return nil
-	}
-	for s.next() != ']' {
-		from := s.i
-		if !s.value(MaxDepth) {
-			break
+// Elements yields the elements of an array one after the other; they are parts of
+// it. Of what is no array of valid JSON, or deeper than MaxDepth, it yields what
+// comes before the fault.
+func Elements(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		s := scanner{b: array}
+		if !s.take('[') {
+			return
 		}
-		all = append(all, array[from:s.i:s.i])
-		if !s.take(',') {
-			break
+		for s.next() != ']' {
+			from := s.i
+			if !s.value(MaxDepth) || !yield(array[from:s.i:s.i]) || !s.take(',') {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // Field returns the value of an object's field, which is a part of it: the last
@@ -130,14 +131,62 @@ func isString(quoted []byte, text string) bool {
 
 // String returns the text of a JSON string, and whether b is one.
 func String(b []byte) (string, bool) {
-	if len(b) < 2 || b[0] != '"' {
-		return "", false
+	text, is := Unquote(b)
+	return string(text), is
+}
+
+// Unquote returns the text of a JSON string, and whether b is one. The text is a
+// part of b if nothing of it is escaped. Bytes that are not UTF-8, and halves of
+// surrogate pairs, become U+FFFD.
+func Unquote(b []byte) ([]byte, bool) {
+	s := scanner{b: b}
+	if len(b) < 2 || b[0] != '"' || !s.string() || s.i < len(b) {
+		return nil, false
 	}
-	var s string
-	if json.Unmarshal(b, &s) != nil {
-		return "", false
+	inner := b[1 : len(b)-1 : len(b)-1]
+	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return inner, true
 	}
-	return s, true
+	text := make([]byte, 0, len(inner))
+	for len(inner) > 0 {
+		if inner[0] == '\\' {
+			var r rune
+			r, inner = escaped(inner)
+			text = utf8.AppendRune(text, r)
+			continue
+		}
+		r, n := utf8.DecodeRune(inner)
+		text = utf8.AppendRune(text, r)
+		inner = inner[n:]
+	}
+	return text, true
+}
+
+// escaped reads the escape sequence that b begins with.
+func escaped(b []byte) (rune, []byte) {
+	if b[1] != 'u' {
+		c := b[1]
+		if at := strings.IndexByte("bfnrt", c); at >= 0 {
+			c = "\b\f\n\r\t"[at]
+		}
+		return rune(c), b[2:]
+	}
+	r, b := codeUnit(b), b[6:]
+	if utf16.IsSurrogate(r) {
+		if len(b) >= 6 && b[0] == '\\' && b[1] == 'u' {
+			if whole := utf16.DecodeRune(r, codeUnit(b)); whole != utf8.RuneError {
+				return whole, b[6:]
+			}
+		}
+		return utf8.RuneError, b
+	}
+	return r, b
+}
+
+// codeUnit is what \uXXXX stands for.
+func codeUnit(b []byte) rune {
+	n, _ := strconv.ParseUint(string(b[2:6]), 16, 16) // the scanner has seen that it is one
+	return rune(n)
 }
 
 // Number returns a JSON number as it is written, and whether b is one.
