@@ -35,7 +35,8 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // Next returns the next line without the line feed at its end, which the last one
 // may lack. It stays valid. The error is io.EOF, the reader's, or ErrLong, beside
-// which the line's beginning is returned; the lines after it can be read.
+// which the line's beginning is returned; the lines after it can be read. What comes
+// before another error of the reader is no line, as its rest is not known.
 func (l *Lines) Next() ([]byte, error) {
 	scanned := l.from
 	for {
@@ -60,7 +61,7 @@ func (l *Lines) Next() ([]byte, error) {
 		}
 		if l.err != nil {
 			l.from = scanned
-			if len(rest) == 0 || l.skip {
+			if len(rest) == 0 || l.skip || !errors.Is(l.err, io.EOF) {
 				return nil, l.err
 			}
 			return l.line(rest)

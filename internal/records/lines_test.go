@@ -51,6 +51,21 @@ func TestAfterALineThatIsTooLongTheNextOneIsRead(t *testing.T) {
 	}
 }
 
+func TestHalfOfALineIsNone(t *testing.T) {
+	gone := errors.New("gone")
+	for _, cut := range []error{gone, io.ErrUnexpectedEOF} {
+		l := NewLines(io.MultiReader(strings.NewReader("first\nsec"), iotest.ErrReader(cut)), 10)
+		if b, err := l.Next(); string(b) != "first" || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		for range 2 {
+			if b, err := l.Next(); b != nil || !errors.Is(err, cut) || l.Count != 1 {
+				t.Errorf("%q as line %d, %v", b, l.Count, err)
+			}
+		}
+	}
+}
+
 func TestALineWithoutAnEndTakesBoundedMemory(t *testing.T) {
 	read := 0
 	endless := readerFunc(func(p []byte) (int, error) {
