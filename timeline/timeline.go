@@ -166,12 +166,21 @@ func (f *finder) find(ctx context.Context, topics []broker.TopicInfo, what strin
 				continue
 			}
 			if matches(r, what) {
-				sources = append(sources, r)
+				// What it says is not kept: a key may have any number of records.
+				sources = append(sources, &broker.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Time})
+			}
+			if len(sources) > 2*maxSources {
+				sources = newest(sources)
 			}
 		}
 	}
-	slices.SortFunc(sources, func(a, b *broker.Record) int { return a.Time.Compare(b.Time) })
-	return sources[max(0, len(sources)-maxSources):], nil
+	return newest(sources), nil
+}
+
+// newest sorts sources by their time and leaves out the oldest beyond maxSources.
+func newest(sources []*broker.Record) []*broker.Record {
+	slices.SortStableFunc(sources, func(a, b *broker.Record) int { return a.Time.Compare(b.Time) })
+	return sources[max(0, len(sources)-maxSources):]
 }
 
 // sourceOf returns the record at a place, or the one that it descends from. It

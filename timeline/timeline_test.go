@@ -204,3 +204,29 @@ func TestRecordsThatDescendFromEachOtherEndTheSearch(t *testing.T) {
 		t.Errorf("it tells %v, %v", events, err)
 	}
 }
+
+func TestOfAKeyWithManyRecordsTheNewestAreShown(t *testing.T) {
+	b, err := embedded.Open("data", embedded.Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.CreateTopics(t.Context(), broker.Topic{Name: "tickets", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	const many = 450
+	for range many {
+		if _, err := b.Publish(t.Context(), broker.Record{Topic: "tickets", Key: []byte("k"), Value: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := timeline.Of(t.Context(), b, "k", broker.Start())
+	if err != nil || len(events) != 100 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	for _, e := range events {
+		if e.Offset < many-100 {
+			t.Errorf("an older one is shown: %+v", e)
+		}
+	}
+}
