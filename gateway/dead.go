@@ -30,7 +30,10 @@ type DeadLetter struct {
 
 func deadRoutes() []route {
 	id := pathParam("letter", "Where the letter stands (`sentiment.dead/3/17`); its slashes may stay as they are.")
-	unknown := map[int]string{http.StatusNotFound: "There is no such service or letter."}
+	unknown := map[int]string{
+		http.StatusNotFound:       "There is no such service or letter.",
+		http.StatusGatewayTimeout: tooLong,
+	}
 	return []route{{
 		method: "GET", path: "/v1/dead", id: "listDeadLetters", title: "List dead letters",
 		about: "Records on which a model failed, newest first. A letter is open until it is retried or dropped.",
@@ -66,8 +69,9 @@ func deadRoutes() []route {
 // decisionRoute is a decision on dead letters: each is retried or dropped once.
 func decisionRoute(verb, id, title, about string, errors map[int]string, decide decision) route {
 	all := map[int]string{
-		http.StatusBadRequest:            "The body cannot be read.",
+		http.StatusBadRequest:            "The body is not one object as described, or a list of it is empty.",
 		http.StatusNotFound:              "There is no such service or letter.",
+		http.StatusRequestTimeout:        bodyStopped,
 		http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
 	}
 	maps.Copy(all, errors)
@@ -91,29 +95,31 @@ func (g *Gateway) listDead(w http.ResponseWriter, r *call) error {
 	selection := deadletter.Selection{
 		Services: arg[[]string](r, "service"), Letters: arg[[]string](r, "letter"), Key: arg[string](r, "key"),
 	}
-	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
-	if err != nil {
+	most := arg[int](r, "max")
+	var list deadletter.Listing
+	held, err := g.look(r, most, func(ctx context.Context) (err error) {
+		list, err = g.letters.List(ctx, selection, most, states...)
 		return err
-	}
-	defer release()
-	list, err := g.letters.List(r.Context(), selection, arg[int](r, "max"), states...)
+	})
 	if err != nil {
 		return unknownDead(err)
 	}
-	return writeJSON(w, list)
+	defer held.close()
+	return g.writeLarge(w, r, held, list)
 }
 
 func (g *Gateway) showDead(w http.ResponseWriter, r *call) error {
-	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
-	if err != nil {
+	var letter DeadLetter
+	held, err := g.look(r, 1, func(ctx context.Context) error {
+		found, inner, err := g.letters.Find(ctx, r.PathValue("letter"))
+		letter = DeadLetter{Letter: found, Stack: inner.Stack, Original: NewRecord(&inner.Record), Cut: inner.Cut}
 		return err
-	}
-	defer release()
-	letter, inner, err := g.letters.Find(r.Context(), r.PathValue("letter"))
+	})
 	if err != nil {
 		return unknownDead(err)
 	}
-	return writeJSON(w, DeadLetter{Letter: letter, Stack: inner.Stack, Original: NewRecord(&inner.Record), Cut: inner.Cut})
+	defer held.close()
+	return g.writeLarge(w, r, held, letter)
 }
 
 // decision is what can be done with dead letters.
@@ -126,14 +132,19 @@ func (g *Gateway) decideDead(w http.ResponseWriter, r *call, decide decision) er
 		return errDraining
 	}
 	var s deadletter.Selection
-	if err := order(w, r, &s, `send {"services": ["sentiment"]}, {"letters": ["sentiment.dead/0/0"]}, or {} for all`); err != nil {
+	const hint = `send {"services": ["sentiment"]}, {"letters": ["sentiment.dead/0/0"]}, or {} for all`
+	if err := g.order(w, r, &s, hint); err != nil {
 		return err
 	}
-	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
+	// An empty list is none, not all: it comes of a program that found nothing.
+	if s.Services != nil && len(s.Services) == 0 || s.Letters != nil && len(s.Letters) == 0 {
+		return refuse(http.StatusBadRequest, hint, "a list of the request is empty: no letters are meant")
+	}
+	held, err := g.orders.admit(r.Context(), clientOf(r.Request), lookBytes(&g.o, 0))
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer held.close()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(g.ended, cancel)()

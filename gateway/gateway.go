@@ -22,7 +22,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,11 +63,12 @@ type Options struct {
 	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
 	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
 	MaxDepth       int   // of arrays and objects in each other; 0: 128, which is also the most
-	MemoryBytes    int64 // for all requests that publish; further ones wait; 0: 256 MiB
+	MemoryBytes    int64 // for all requests that publish, and again for all others; further ones wait; 0: 256 MiB
 	MaxReaders     int   // requests that read at once; further ones are refused; 0: 256
 
 	Idle     time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
 	Patience time.Duration // how long a publish waits for the broker before it is answered 503; 0: 10 s
+	Scan     time.Duration // how long a request may look through topics before it is answered 504; 0: 1 min
 
 	Registry *prometheus.Registry // shown at /metrics; the gateway adds its own metrics; nil: only those
 	Healthy  func() error         // behind /healthz: what is wrong with what runs; nil: nothing ever is
@@ -82,6 +82,7 @@ func (o *Options) check() error {
 	for name, n := range map[string]int64{
 		"MaxRecordBytes": int64(o.MaxRecordBytes), "MaxBodyBytes": o.MaxBodyBytes, "MaxDepth": int64(o.MaxDepth),
 		"MemoryBytes": o.MemoryBytes, "MaxReaders": int64(o.MaxReaders), "Idle": int64(o.Idle), "Patience": int64(o.Patience),
+		"Scan": int64(o.Scan),
 	} {
 		if n < 0 {
 			return fmt.Errorf("gateway: Options.%s is negative (%d): leave it 0 for the default", name, n)
@@ -103,7 +104,6 @@ func (o *Options) setDefaults() {
 	if o.MemoryBytes == 0 {
 		o.MemoryBytes = 256 << 20
 	}
-	o.MemoryBytes = max(o.MemoryBytes, o.MaxBodyBytes, streamBytes(o.MaxRecordBytes))
 	if o.MaxReaders == 0 {
 		o.MaxReaders = 256
 	}
@@ -112,6 +112,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Second
+	}
+	if o.Scan == 0 {
+		o.Scan = time.Minute
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
@@ -128,8 +131,11 @@ type Gateway struct {
 	o       Options
 	letters *deadletter.Store
 	handler http.Handler
-	memory  *semaphore.Weighted
-	readers *semaphore.Weighted
+	intake  *pool // for what is published
+	looks   *pool // for what reads topics through
+	orders  *pool // for decisions on dead letters
+	answers *pool // for answers that clients have not taken yet
+	readers *pool // not of bytes but of requests
 	scrapes *semaphore.Weighted
 	metrics *metrics
 	openapi func() ([]byte, error) // made when it is first asked for
@@ -156,8 +162,11 @@ func New(b *broker.Broker, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		b: b, o: o, letters: letters,
-		memory:  semaphore.NewWeighted(o.MemoryBytes),
-		readers: semaphore.NewWeighted(int64(o.MaxReaders)),
+		intake:  newPool(o.MemoryBytes, largest(&o)),
+		looks:   newPool(o.MemoryBytes/2, largestLook(&o)),
+		orders:  newPool(o.MemoryBytes/4, lookBytes(&o, 0)),
+		answers: newPool(o.MemoryBytes/2, 2*largestLook(&o)),
+		readers: newPool(int64(o.MaxReaders), 1),
 		scrapes: semaphore.NewWeighted(maxScrapes),
 		metrics: newMetrics(),
 		openapi: sync.OnceValues(OpenAPI),
@@ -185,7 +194,10 @@ func (g *Gateway) Close() {
 
 // guard stands before all handlers.
 func (g *Gateway) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		w := newAnswerWriter(plain, g.o.Idle)
+		defer w.arm() // for what the server still has to write
+		g.limitBody(plain, r)
 		defer func() {
 			p := recover()
 			if p == nil {
@@ -221,23 +233,4 @@ func loopbackHost(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", typeJSON)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // the client has gone when this fails
-	return nil
-}
-
-func writeError(w http.ResponseWriter, e *Error) {
-	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	w.Header().Set("Content-Type", typeJSON)
-	w.WriteHeader(e.Status)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(e) // the client has gone when this fails
 }

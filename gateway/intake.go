@@ -8,11 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -22,16 +21,25 @@ import (
 	"github.com/millrace-ml/millrace/lineage"
 )
 
-// admission is how long a publisher waits for memory before it is refused.
-const admission = 10 * time.Second
+const (
+	// wholeRecords is how many records of an array the broker is given at once, all
+	// or none of which it takes.
+	wholeRecords = 10_000
 
-// requestBytes is what a request takes beside its body: its goroutines, its
-// buffers and those of its connection.
-const requestBytes = 64 << 10
+	// streamRecords and streamBytes are about how many records of a stream, and how
+	// much memory for them, are handed to the broker at once. How many it is follows
+	// from how long those before took.
+	streamRecords = 4096
+	streamBytes   = 4 << 20
+)
 
-// streamBytes is what an NDJSON request may take: a batch that is published,
-// one that is gathered, and a line.
-func streamBytes(maxRecord int) int64 { return 2*batchBytes + 2*int64(maxRecord) }
+// largest is the most that one request which publishes may take: a body that is
+// copied as it grows, and its records; or two batches of a stream, and a line.
+func largest(o *Options) int64 {
+	body := 2*o.MaxBodyBytes + wholeRecords*recordBytes
+	stream := 2*streamBytes + 2*2*int64(o.MaxRecordBytes) + 64*recordBytes
+	return requestBytes + max(body, stream) + 256<<10
+}
 
 func publishRoute() route {
 	value := &jsonschema.Schema{}
@@ -39,7 +47,7 @@ func publishRoute() route {
 	alias := func(media string) content { return content{media, line.shape, line.about} }
 	return route{
 		method: "POST", path: "/v1/topics/{topic}/records", id: "publish", title: "Publish records",
-		about: "Answers when the records are durable. A JSON body is one record, or an array of records, and is published whole or not at all. NDJSON may have any length: it is published while it comes, and an error says how many records are durable and in which line the fault is.",
+		about: "Answers when the records are durable. A JSON body is one record, or an array of records. All of it is checked before any of it is published, and up to 10,000 records are published whole or not at all; of a longer array, an error says how many records are durable. NDJSON may have any length: it is published while it comes, and an error says how many records are durable and in which line the fault is.",
 		params: []param{
 			pathParam("topic", "The topic's name."),
 			textParam("key", "The field, text or number, that has the record's key: records with one key stay in order. Left out: no key."),
@@ -56,7 +64,7 @@ func publishRoute() route {
 			http.StatusBadRequest:            "The body is not JSON, is empty, or a record lacks its key.",
 			http.StatusForbidden:             "The topic is written by a service or gather.",
 			http.StatusNotFound:              "There is no such topic.",
-			http.StatusRequestTimeout:        "The body stopped to come.",
+			http.StatusRequestTimeout:        bodyStopped,
 			http.StatusRequestEntityTooLarge: "The body or a record is too large.",
 			http.StatusServiceUnavailable:    "The process is about to stop, the broker is out of reach, or too many requests publish at once. If the broker did not answer in time, whether it has the records is not known.",
 			http.StatusInsufficientStorage:   "The broker's disk is full.",
@@ -79,26 +87,20 @@ func (g *Gateway) publish(w http.ResponseWriter, r *call) error {
 		return err
 	}
 	p := g.newParser(topic, r)
-	stream := r.media != typeJSON
-	need := streamBytes(g.o.MaxRecordBytes)
-	if !stream {
-		need = g.o.MaxBodyBytes
-		if r.ContentLength >= 0 {
-			need = min(need, r.ContentLength)
-		}
-	}
-	release, err := g.admit(r.Context(), min(need+requestBytes, g.o.MemoryBytes))
+	held, err := g.intake.admit(r.Context(), clientOf(r.Request), requestBytes)
 	if err != nil {
 		return err
 	}
-	defer release()
-
-	body := &patientBody{r.Body, http.NewResponseController(w), g.o.Idle}
+	defer held.close()
 	var n int
-	if stream {
-		n, err = g.publishStream(r.Context(), p, body)
+	if r.media != typeJSON {
+		n, err = g.publishStream(r.Context(), p, held, r.Body)
 	} else {
-		n, err = g.publishBody(r.Context(), p, http.MaxBytesReader(w, io.NopCloser(body), g.o.MaxBodyBytes))
+		var b []byte
+		b, err = whole(w, r.Request, held, g.o.MaxBodyBytes, g.o.Idle, "send less at once, or one record a line as application/x-ndjson, which has no limit in all")
+		if err == nil {
+			n, err = g.publishBody(r.Context(), p, held, b)
+		}
 	}
 	if n > 0 {
 		g.metrics.published(topic, n)
@@ -177,51 +179,10 @@ func (g *Gateway) holdsResults(ctx context.Context, info broker.TopicInfo, all [
 	return false, nil
 }
 
-// admit waits until there is memory for n bytes.
-func (g *Gateway) admit(ctx context.Context, n int64) (release func(), err error) {
-	wait, cancel := context.WithTimeoutCause(ctx, admission, errors.New("waited"))
-	defer cancel()
-	if err := g.memory.Acquire(wait, n); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, refuse(http.StatusServiceUnavailable, "try again later", "too many requests at once")
-	}
-	return func() { g.memory.Release(n) }, nil
-}
-
-// patientBody waits for the client's next bytes as long as it is allowed to,
-// however long the whole takes.
-type patientBody struct {
-	io.Reader
-	c    *http.ResponseController
-	idle time.Duration
-}
-
-func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.c.SetReadDeadline(time.Now().Add(b.idle)) // not every connection has deadlines
-	return b.Reader.Read(p)
-}
-
-// readFault makes an answer of an error of reading the body.
-func readFault(err error) error {
-	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(http.StatusRequestEntityTooLarge,
-			"send less at once, or one record a line as application/x-ndjson, which has no limit in all",
-			"the body has more than %d bytes", e.Limit)
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return refuse(http.StatusRequestTimeout, "", "the body stopped to come")
-	}
-	return refuse(http.StatusBadRequest, "", "the body ends before its end: %v", err)
-}
-
-// publishBody publishes a JSON body: one value, or an array of values.
-func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (int, error) {
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return 0, readFault(err)
-	}
+// publishBody publishes a JSON body: one value, or an array of values. Nothing is
+// kept of an array but the records that the broker is given next, so that an array
+// of a million numbers takes little more than its text.
+func (g *Gateway) publishBody(ctx context.Context, p *parser, held *account, b []byte) (published int, err error) {
 	b = bytes.TrimPrefix(b, byteOrderMark)
 	if len(jsontext.Trim(b)) == 0 {
 		return 0, errEmpty
@@ -231,23 +192,48 @@ func (g *Gateway) publishBody(ctx context.Context, p *parser, body io.Reader) (i
 		n, at := lineOf(b, f.Offset)
 		return 0, refuse(http.StatusBadRequest, "", "%s (line %d, byte %d of it)", f.Error(), n, at)
 	}
-	values := [][]byte{jsontext.Trim(b)}
-	if values[0][0] == '[' {
-		values = jsontext.Elements(values[0])
+	values := slices.Values([][]byte{jsontext.Trim(b)})
+	if jsontext.Kind(b) == "array" {
+		values = jsontext.Elements(b)
 	}
-	if len(values) == 0 {
-		return 0, errEmpty
-	}
-	made := make([]broker.Record, len(values))
-	for i, v := range values {
-		if made[i], err = p.record(v); err != nil {
-			return 0, at(fmt.Sprintf("record %d", i), err)
-		}
-	}
-	if err := g.append(ctx, made); err != nil {
+	n, err := p.checkAll(values)
+	if err != nil {
 		return 0, err
 	}
-	return len(made), nil
+	if n == 0 {
+		return 0, errEmpty
+	}
+	room := min(n, wholeRecords)
+	if err := held.grow(ctx, int64(room)*recordBytes); err != nil {
+		return 0, err
+	}
+	batch := make([]broker.Record, 0, room)
+	for v := range values {
+		r, err := p.record(v)
+		if err != nil {
+			return published, at(fmt.Sprintf("record %d", published+len(batch)), err)
+		}
+		if batch = append(batch, r); len(batch) == room || published+len(batch) == n {
+			if err := g.append(ctx, batch); err != nil {
+				return published, err
+			}
+			published += len(batch)
+			batch = batch[:0]
+		}
+	}
+	return published, nil
+}
+
+// checkAll counts the values of an array and finds what is wrong with the first
+// that is no record.
+func (p *parser) checkAll(values iter.Seq[[]byte]) (n int, err error) {
+	for v := range values {
+		if _, err := p.check(v); err != nil {
+			return n, at(fmt.Sprintf("record %d", n), err)
+		}
+		n++
+	}
+	return n, nil
 }
 
 var errEmpty = &Error{Status: http.StatusBadRequest, Message: "the body is empty", Hint: "send a JSON value, an array of them, or NDJSON"}
@@ -269,22 +255,23 @@ func at(where string, err error) *Error {
 
 // publishStream publishes NDJSON: a value a line, empty lines aside. While the
 // broker makes a batch durable the next one is gathered.
-func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) (int, error) {
-	q := newQueue[broker.Record]()
+func (g *Gateway) publishStream(ctx context.Context, p *parser, held *account, body io.Reader) (int, error) {
+	q := newQueue[broker.Record](streamRecords, streamBytes)
 	var published int
 	var failure error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer q.stop()
-		for batch := q.take(); len(batch) > 0; batch = q.take() {
+		for batch, size := q.take(); len(batch) > 0; batch, size = q.take() {
 			if failure = g.append(ctx, batch); failure != nil {
 				return
 			}
 			published += len(batch)
+			held.shrink(int64(size))
 		}
 	}()
-	err := g.feed(q, p, body)
+	err := g.feed(ctx, q, p, held, body)
 	q.end()
 	<-done
 	switch {
@@ -296,10 +283,28 @@ func (g *Gateway) publishStream(ctx context.Context, p *parser, body io.Reader) 
 	return published, err
 }
 
+// received takes memory for what is read of a stream: twice its bytes, as a line
+// that does not fit a buffer is copied to a larger one.
+type received struct {
+	io.Reader
+	ctx  context.Context // of the request, which ends with the reader
+	held *account
+}
+
+// Read implements io.Reader.
+func (r *received) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if fault := r.held.grow(r.ctx, 2*int64(n)); fault != nil {
+		return 0, fault
+	}
+	return n, err
+}
+
 // feed hands the lines' records over until the end or the first fault.
-func (g *Gateway) feed(q *queue[broker.Record], p *parser, body io.Reader) error {
-	in := records.NewLines(body, g.o.MaxRecordBytes)
+func (g *Gateway) feed(ctx context.Context, q *queue[broker.Record], p *parser, held *account, body io.Reader) error {
+	in := records.NewLines(&received{body, ctx, held}, g.o.MaxRecordBytes)
 	in.Count = p.line - 1
+	ready := 0 // records that memory was taken for
 	for {
 		b, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -313,22 +318,39 @@ func (g *Gateway) feed(q *queue[broker.Record], p *parser, body io.Reader) error
 		if err != nil {
 			return readFault(err)
 		}
+		size := 2 * (len(b) + 1) // as it was taken; the last line may lack its end
 		if b = jsontext.Trim(b); len(b) == 0 {
+			held.shrink(int64(size))
 			continue
 		}
-		var r broker.Record
-		if f := jsontext.Check(b, g.o.MaxDepth); f != nil {
-			err = refuse(http.StatusBadRequest, "", "%v", f)
-		} else {
-			r, err = p.record(b)
-		}
+		r, err := g.lineRecord(p, b, in.Count)
 		if err != nil {
-			e := at(fmt.Sprintf("line %d", in.Count), err)
-			e.Line = in.Count
-			return e
+			return err
 		}
-		if !q.put(r, r.Size()) {
+		if ready == 0 {
+			ready = 64
+			if err := held.grow(ctx, int64(ready)*recordBytes); err != nil {
+				return err
+			}
+		}
+		ready--
+		if !q.put(r, size+recordBytes) {
 			return nil // the broker's error is the request's
 		}
 	}
+}
+
+// lineRecord makes a record of a line.
+func (g *Gateway) lineRecord(p *parser, b []byte, line int) (r broker.Record, err error) {
+	if f := jsontext.Check(b, g.o.MaxDepth); f != nil {
+		err = refuse(http.StatusBadRequest, "", "%v", f)
+	} else {
+		r, err = p.record(b)
+	}
+	if err != nil {
+		e := at(fmt.Sprintf("line %d", line), err)
+		e.Line = line
+		return r, e
+	}
+	return r, nil
 }

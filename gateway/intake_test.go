@@ -124,7 +124,7 @@ func TestWhatIsWrongIsToldAndNothingOfABodyIsPublished(t *testing.T) {
 		"unknown topic":        {"/v1/topics/ticket/records", typeJSON, "{}", 404, `there is no topic "ticket"`},
 		"a service's topic":    {"/v1/topics/moods/records", typeJSON, "{}", 403, "topic moods is written by the pipeline's own services"},
 		"wrong flag":           {path + "?envelope=perhaps", typeJSON, "{}", 400, "envelope=perhaps: use true or false"},
-		"no envelope":          {path + "?envelope=true", typeJSON, `{"text":1}`, 400, `record 0: the envelope is not one: json: unknown field "text"`},
+		"no envelope":          {path + "?envelope=true", typeJSON, `{"text":1}`, 400, `record 0: the envelope is not one: unknown field "text"`},
 		"envelope, no value":   {path + "?envelope=true", typeJSON, `{"key":"x"}`, 400, `record 0: the envelope has no value`},
 		"envelope, bad base64": {path + "?envelope=true", typeJSON, `{"value":"%","encoding":"base64"}`, 400, "record 0: value: illegal base64 data at input byte 0"},
 		"envelope, bad coding": {path + "?envelope=true", typeJSON, `{"value":"","encoding":"gzip"}`, 400, `record 0: encoding "gzip": use "text", "base64", or none for JSON`},
@@ -201,13 +201,13 @@ func TestLinesOfALongStreamArePublishedWhileItGoesOn(t *testing.T) {
 		if err != nil || len(got) != 1 || string(got[0].Value) != fmt.Sprintf(`{"n":%d}`, i) {
 			t.Fatalf("line %d: got %v, %v", i, got, err)
 		}
-		if g.memory.TryAcquire(g.o.MemoryBytes) {
+		if g.intake.all.TryAcquire(g.intake.size) {
 			t.Fatal("a running request has no memory of its own")
 		}
 	}
 	w.Close()
 	done.Wait()
-	if err := g.memory.Acquire(t.Context(), g.o.MemoryBytes); err != nil {
+	if err := g.intake.all.Acquire(t.Context(), g.intake.size); err != nil {
 		t.Error(err)
 	}
 }
@@ -344,22 +344,22 @@ func TestADrainingGatewayTakesNothingButCanBeRead(t *testing.T) {
 func TestPublishersWaitForMemory(t *testing.T) {
 	b := openBroker(t, "tickets")
 	g, client := start(t, b, Options{MemoryBytes: 1, MaxBodyBytes: 1000, MaxRecordBytes: 1000})
-	all := g.o.MemoryBytes
-	if !g.memory.TryAcquire(all) {
+	all := g.intake.size
+	if !g.intake.all.TryAcquire(all) {
 		t.Fatal("the memory is not free")
 	}
 	var done sync.WaitGroup
 	var got answer
 	done.Go(func() { got = request(t, client, "POST", path, typeJSON, `"ten bytes"`) })
 	// With one byte free the request still waits, and nobody passes it by.
-	g.memory.Release(1)
-	for g.memory.TryAcquire(1) {
-		g.memory.Release(1)
+	g.intake.all.Release(1)
+	for g.intake.all.TryAcquire(1) {
+		g.intake.all.Release(1)
 	}
 	if n := len(recordsIn(t, b, "tickets")); n != 0 {
 		t.Errorf("%d records were published without memory", n)
 	}
-	g.memory.Release(all - 1)
+	g.intake.all.Release(all - 1)
 	done.Wait()
 	if got.status != 200 {
 		t.Errorf("with memory: %v", got)

@@ -36,6 +36,8 @@ func trials() map[string]map[int]trial {
 	refused := func() error { return errors.New("no") }
 	large := `{"key":"` + strings.Repeat("x", maxOrderBytes) + `"}`
 	stalled, _ := io.Pipe()
+	impatient := Options{Idle: 20 * time.Millisecond}
+	slow := Options{Scan: time.Nanosecond}
 	unreadable := prometheus.NewRegistry()
 	unreadable.MustRegister(failingCollector{})
 	return map[string]map[int]trial{
@@ -43,7 +45,7 @@ func trials() map[string]map[int]trial {
 			200: {path: path + "?key=id&envelope=false&line=1", contentType: typeNDJSON, body: `{"id":1}`},
 			403: {path: "/v1/topics/moods/records", contentType: typeJSON, body: "1"},
 			404: {path: "/v1/topics/ticket/records", contentType: typeJSON, body: "1"},
-			408: {path: path, contentType: typeNDJSON, send: stalled, options: Options{Idle: 20 * time.Millisecond}},
+			408: {path: path, contentType: typeNDJSON, send: stalled, options: impatient},
 			413: {path: path, contentType: typeJSON, body: "[1,2]", options: Options{MaxBodyBytes: 4}},
 			507: {path: path, contentType: typeJSON, body: "1", broken: broker.ErrFull},
 		},
@@ -56,25 +58,36 @@ func trials() map[string]map[int]trial {
 		"group":  {200: {path: "/v1/groups/desk.mood"}, 404: {path: "/v1/groups/desk.moo"}},
 		"seek": {
 			200: {path: "/v1/groups/desk.mood/seek", contentType: typeJSON, body: `{"to":"start","topic":"tickets"}`},
+			408: {path: "/v1/groups/desk.mood/seek", contentType: typeJSON, send: stalled, options: impatient},
 			404: {path: "/v1/groups/desk.moo/seek", contentType: typeJSON, body: `{"to":"start"}`},
 			409: {path: "/v1/groups/desk.mood/seek", contentType: typeJSON, body: `{"to":"start"}`, before: activate},
 			413: {path: "/v1/groups/desk.mood/seek", contentType: typeJSON, body: large},
 		},
-		"timeline": {200: {path: "/v1/timeline/tickets/0/0?since=start"}},
+		"timeline": {
+			200: {path: "/v1/timeline/tickets/0/0?since=start"},
+			504: {path: "/v1/timeline/T-1", options: slow},
+		},
 		"listDeadLetters": {
 			200: {path: "/v1/dead?service=mood&letter=mood.dead/0/0&key=one&state=open&state=dropped&max=3"},
 			404: {path: "/v1/dead?service=moo"},
+			504: {path: "/v1/dead", options: slow},
 		},
-		"showDeadLetter": {200: {path: "/v1/dead/mood.dead/0/0"}, 404: {path: "/v1/dead/mood.dead/0/7"}},
+		"showDeadLetter": {
+			200: {path: "/v1/dead/mood.dead/0/0"},
+			404: {path: "/v1/dead/mood.dead/0/7"},
+			504: {path: "/v1/dead/mood.dead/0/0", options: slow},
+		},
 		"retryDeadLetters": {
 			200: {path: "/v1/dead/retry", contentType: typeJSON, body: `{"services":["mood"]}`, options: Options{Retry: echo}},
 			404: {path: "/v1/dead/retry", contentType: typeJSON, body: `{"services":["moo"]}`, options: Options{Retry: echo}},
 			409: {path: "/v1/dead/retry", contentType: typeJSON, body: `{}`},
+			408: {path: "/v1/dead/retry", contentType: typeJSON, send: stalled, options: impatient},
 			413: {path: "/v1/dead/retry", contentType: typeJSON, body: large},
 		},
 		"dropDeadLetters": {
 			200: {path: "/v1/dead/drop", contentType: typeJSON, body: `{"letters":["mood.dead/0/0"],"key":"one"}`},
 			404: {path: "/v1/dead/drop", contentType: typeJSON, body: `{"letters":["mood.dead/0/7"]}`},
+			408: {path: "/v1/dead/drop", contentType: typeJSON, send: stalled, options: impatient},
 			413: {path: "/v1/dead/drop", contentType: typeJSON, body: large},
 		},
 		"health": {200: {path: "/healthz"}, 503: {path: "/healthz", options: Options{Healthy: refused}}},

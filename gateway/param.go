@@ -109,9 +109,13 @@ func boolParam(name, about string) param {
 
 // positionParam is a [broker.Position].
 func positionParam(name string, unset broker.Position, about string) param {
+	schema := &jsonschema.Schema{Type: "string"}
+	if unset.IsStart() {
+		schema.Default = json.RawMessage(`"start"`)
+	}
 	return param{
 		name: name, in: "query", about: about + " `start`, `end`, an offset (`1234`), a time (`2026-01-31T12:00:00Z`) or an age (`24h`, `7d`).",
-		schema: &jsonschema.Schema{Type: "string"}, unset: unset,
+		schema: schema, unset: unset,
 		read: func(text string) (any, error) {
 			p, err := broker.ParsePosition(text, time.Now())
 			if err != nil {

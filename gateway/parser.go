@@ -3,9 +3,7 @@
 package gateway
 
 import (
-	"fmt"
 	"net/http"
-	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -28,7 +26,7 @@ type parser struct {
 	enveloped bool
 	max       int
 	line      int           // number of the body's first line, for a client that sends its input in parts
-	trace     func() []byte // the traceparent of the next record, or nil
+	trace     func() []byte // the traceparent of the next record; nil: they have none
 }
 
 func (g *Gateway) newParser(topic string, r *call) *parser {
@@ -38,12 +36,15 @@ func (g *Gateway) newParser(topic string, r *call) *parser {
 	}
 }
 
+// traceBytes is the size of a header with a traceparent (W3C Trace Context, version 00).
+const traceBytes = len(lineage.Traceparent) + 55
+
 // tracing tells which traceparent a request's records carry: that of the request
-// or, when spans are made, of a span of their own.
+// or, when spans are made, of a span of their own. It is nil if there is neither.
 func (g *Gateway) tracing(topic string, r *http.Request) func() []byte {
 	propagator := propagation.TraceContext{}
 	ctx := propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	inject := func() []byte { return nil }
+	var inject func() []byte
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		carrier := propagation.MapCarrier{}
 		propagator.Inject(ctx, carrier)
@@ -65,6 +66,15 @@ func (g *Gateway) tracing(topic string, r *http.Request) func() []byte {
 
 // record makes a record of valid JSON.
 func (p *parser) record(value []byte) (broker.Record, error) {
+	r, err := p.check(value)
+	if err == nil && p.trace != nil && r.Header(lineage.Traceparent) == nil {
+		r.Headers = append(r.Headers, broker.Header{Key: lineage.Traceparent, Value: p.trace()})
+	}
+	return r, err
+}
+
+// check makes a record without what traces it, and finds all that is wrong with it.
+func (p *parser) check(value []byte) (broker.Record, error) {
 	r := broker.Record{Topic: p.topic, Value: value}
 	if p.enveloped {
 		var err error
@@ -79,31 +89,15 @@ func (p *parser) record(value []byte) (broker.Record, error) {
 		}
 		r.Key = key
 	}
-	if r.Header(lineage.Traceparent) == nil {
-		if parent := p.trace(); parent != nil {
-			r.Headers = append(r.Headers, broker.Header{Key: lineage.Traceparent, Value: parent})
-		}
+	size, headers := r.Size(), len(r.Headers)
+	if p.trace != nil && r.Header(lineage.Traceparent) == nil {
+		size, headers = size+traceBytes, headers+1
 	}
-	if size := r.Size(); size > p.max {
+	if headers > broker.MaxHeaders {
+		return r, refuse(http.StatusRequestEntityTooLarge, "", "the record has %d headers with its traceparent, the limit is %d", headers, broker.MaxHeaders)
+	}
+	if size > p.max {
 		return r, refuse(http.StatusRequestEntityTooLarge, "", "the record is too large: %d bytes, the limit is %d", size, p.max)
 	}
 	return r, nil
-}
-
-// open takes a record out of its envelope. Headers that Millrace sets tell how
-// the record that was read came to be; they are not true of the new one.
-func (p *parser) open(b []byte) (broker.Record, error) {
-	var w Record
-	if err := strict(b, &w); err != nil {
-		return broker.Record{}, fmt.Errorf("the envelope is not one: %w", err)
-	}
-	if w.Value == nil {
-		return broker.Record{}, fmt.Errorf("the envelope has no value")
-	}
-	value, err := w.Bytes()
-	if err != nil {
-		return broker.Record{}, err
-	}
-	headers := slices.DeleteFunc(w.Headers, func(h broker.Header) bool { return lineage.Reserved(h.Key) })
-	return broker.Record{Topic: p.topic, Key: w.Key, Value: value, Headers: headers}, nil
 }

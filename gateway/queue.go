@@ -4,13 +4,6 @@ package gateway
 
 import "sync"
 
-const (
-	// A batch of a stream is at most about this large. How large it is follows
-	// from how long the batch before it took.
-	batchRecords = 4096
-	batchBytes   = 1 << 20
-)
-
 // queue hands what one goroutine puts to another, which takes all there is. So a
 // slow stream is handed on item by item and a fast one in full batches.
 type queue[T any] struct {
@@ -18,12 +11,16 @@ type queue[T any] struct {
 	changed sync.Cond
 	items   []T
 	bytes   int
+	most    int  // items that wait to be taken
+	limit   int  // bytes that do, about
 	ended   bool // nothing more will be put
 	stopped bool // nothing more will be taken
 }
 
-func newQueue[T any]() *queue[T] {
-	q := &queue[T]{}
+// newQueue makes a queue in which at most so many items wait, and about so many
+// bytes.
+func newQueue[T any](items, bytes int) *queue[T] {
+	q := &queue[T]{most: items, limit: bytes}
 	q.changed.L = &q.mu
 	return q
 }
@@ -33,7 +30,7 @@ func newQueue[T any]() *queue[T] {
 func (q *queue[T]) put(item T, size int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for !q.stopped && (len(q.items) >= batchRecords || q.bytes >= batchBytes) {
+	for !q.stopped && (len(q.items) >= q.most || q.bytes >= q.limit) {
 		q.changed.Wait()
 	}
 	if q.stopped {
@@ -45,21 +42,21 @@ func (q *queue[T]) put(item T, size int) bool {
 	return true
 }
 
-// take waits for items and takes them all. There are none at the end, or once
-// the queue was stopped.
-func (q *queue[T]) take() []T {
+// take waits for items and takes them all, and tells their size. There are none at
+// the end, or once the queue was stopped.
+func (q *queue[T]) take() ([]T, int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.items) == 0 && !q.ended && !q.stopped {
 		q.changed.Wait()
 	}
 	if q.stopped {
-		return nil
+		return nil, 0
 	}
-	items := q.items
+	items, size := q.items, q.bytes
 	q.items, q.bytes = nil, 0
 	q.changed.Broadcast()
-	return items
+	return items, size
 }
 
 func (q *queue[T]) end() {

@@ -8,24 +8,24 @@ import (
 )
 
 func TestAFullQueueMakesItsProducerWait(t *testing.T) {
-	for name, size := range map[string]int{"of items": 1, "of bytes": batchBytes / 8} {
+	for name, size := range map[string]int{"of items": 1, "of bytes": uploadBytes / 8} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := newQueue[int]()
+				q := newQueue[int](uploadLines, uploadBytes)
 				put := 0
 				go func() {
-					for put < 2*batchRecords && q.put(put, size) {
+					for put < 2*uploadLines && q.put(put, size) {
 						put++
 					}
 					q.end()
 				}()
 				synctest.Wait()
-				room := min(batchRecords, batchBytes/size)
+				room := min(uploadLines, uploadBytes/size)
 				if put != room {
 					t.Fatalf("%d items were put, there is room for %d", put, room)
 				}
 				next := 0
-				for batch := q.take(); len(batch) > 0; batch = q.take() {
+				for batch, _ := q.take(); len(batch) > 0; batch, _ = q.take() {
 					for _, n := range batch {
 						if n != next {
 							t.Fatalf("took %d, want %d", n, next)
@@ -33,8 +33,8 @@ func TestAFullQueueMakesItsProducerWait(t *testing.T) {
 						next++
 					}
 				}
-				if next != 2*batchRecords {
-					t.Errorf("took %d items of %d", next, 2*batchRecords)
+				if next != 2*uploadLines {
+					t.Errorf("took %d items of %d", next, 2*uploadLines)
 				}
 			})
 		})
@@ -43,9 +43,12 @@ func TestAFullQueueMakesItsProducerWait(t *testing.T) {
 
 func TestAStoppedQueueLetsBothSidesGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue[int]()
+		q := newQueue[int](uploadLines, uploadBytes)
 		taken := make(chan []int)
-		go func() { taken <- q.take() }()
+		go func() {
+			items, _ := q.take()
+			taken <- items
+		}()
 		synctest.Wait()
 		q.stop()
 		if got := <-taken; got != nil {

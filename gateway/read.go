@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -74,10 +74,11 @@ func (g *Gateway) read(w http.ResponseWriter, r *call) error {
 		}
 		to = broker.Forever()
 	}
-	if !g.readers.TryAcquire(1) {
-		return refuse(http.StatusServiceUnavailable, "try again later", "%d requests read already", g.o.MaxReaders)
+	place := g.readers.tryAdmit(clientOf(r.Request), 1)
+	if place == nil {
+		return refuse(http.StatusServiceUnavailable, "try again later", "too many requests read already: there is room for %d, of which a client has at most half", g.readers.size)
 	}
-	defer g.readers.Release(1)
+	defer place.close()
 
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -86,6 +87,10 @@ func (g *Gateway) read(w http.ResponseWriter, r *call) error {
 	topic := r.PathValue("topic")
 	if err := g.partitionExists(ctx, topic, partition); err != nil {
 		return err
+	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", typeNDJSON) // the body may have no end
+		return nil
 	}
 	reader, err := g.b.Read(ctx, topic, partition, from, to)
 	if err != nil {
@@ -122,7 +127,9 @@ func (g *Gateway) stream(ctx context.Context, w http.ResponseWriter, reader *bro
 	if control.Flush() != nil {
 		return
 	}
-	enc := json.NewEncoder(w)
+	out := bufio.NewWriterSize(w, pieceBytes)
+	defer func() { _ = out.Flush() }() // the client has gone when this fails
+	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	for n := 0; limit == 0 || n < limit; {
 		const chunk = 256
@@ -138,13 +145,12 @@ func (g *Gateway) stream(ctx context.Context, w http.ResponseWriter, reader *bro
 			_ = enc.Encode(explain(err)) // the client has gone when this fails
 			return
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(g.o.Idle)) // not every connection has deadlines
 		for i := range records {
 			if enc.Encode(NewRecord(&records[i])) != nil {
 				return
 			}
 		}
-		if control.Flush() != nil {
+		if out.Flush() != nil || control.Flush() != nil {
 			return
 		}
 		n += len(records)

@@ -5,7 +5,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -28,24 +27,6 @@ type Move struct {
 	To        int64  `json:"to" jsonschema:"offset of the next record it takes now"`
 }
 
-// maxOrderBytes bounds the body of a request that orders something.
-const maxOrderBytes = 1 << 20
-
-// order reads the body of a request that changes something.
-func order(w http.ResponseWriter, r *call, into any, hint string) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOrderBytes))
-	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(http.StatusRequestEntityTooLarge, "do it in several requests", "the body has more than %d bytes", e.Limit)
-	}
-	if err != nil {
-		return refuse(http.StatusBadRequest, "", "read the request: %v", err)
-	}
-	if err := strict(body, into); err != nil {
-		return refuse(http.StatusBadRequest, hint, "the request is not as it should be: %v", err)
-	}
-	return nil
-}
-
 func seekRoute() route {
 	return route{
 		method: "POST", path: "/v1/groups/{group}/seek", id: "seek", title: "Move a consumer group",
@@ -54,7 +35,8 @@ func seekRoute() route {
 		body:   []content{{typeJSON, of[Seek](), "Where to."}},
 		answer: content{typeJSON, listOf[Move](), "What was done, or would be, by partition."},
 		errors: askingBroker(map[int]string{
-			http.StatusBadRequest:            "The body cannot be read.",
+			http.StatusBadRequest:            "The body is not one object as described.",
+			http.StatusRequestTimeout:        bodyStopped,
 			http.StatusNotFound:              "There is no such group, or it does not read the topic.",
 			http.StatusConflict:              "The group has members: stop its service first.",
 			http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
@@ -67,7 +49,7 @@ func seekRoute() route {
 
 func (g *Gateway) seek(w http.ResponseWriter, r *call) error {
 	var s Seek
-	if err := order(w, r, &s, `send {"to": "start"}`); err != nil {
+	if err := g.order(w, r, &s, `send {"to": "start"}`); err != nil {
 		return err
 	}
 	to, err := broker.ParsePosition(s.To, time.Now())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
 	"github.com/millrace-ml/millrace/timeline"
@@ -19,27 +20,32 @@ func timelineRoute() route {
 			pathParam("record", "A record's key, its own id (the field or header `id`), or its place (`tickets/3/1234`), which may have its slashes as they are."),
 			positionParam("since", broker.Start(), "Look at records from here on:"),
 		},
-		answer:  content{typeJSON, listOf[timeline.Event](), "The events; none if nothing is known of such a record."},
-		errors:  askingBroker(nil),
+		answer: content{typeJSON, listOf[timeline.Event](), "The events; none if nothing is known of such a record."},
+		errors: askingBroker(map[int]string{
+			http.StatusBadRequest:     "No record is named.",
+			http.StatusGatewayTimeout: tooLong,
+		}),
 		example: `curl -sf http://127.0.0.1:8088/v1/timeline/T-1`,
 		handle:  (*Gateway).timeline,
 	}
 }
 
 func (g *Gateway) timeline(w http.ResponseWriter, r *call) error {
-	release, err := g.admit(r.Context(), streamBytes(g.o.MaxRecordBytes))
+	record := r.PathValue("record")
+	if strings.TrimSpace(record) == "" {
+		return refuse(http.StatusBadRequest, "ask for /v1/timeline/KEY, an id, or a place such as tickets/3/1234", "no record is named")
+	}
+	events := []timeline.Event{}
+	held, err := g.look(r, 0, func(ctx context.Context) error {
+		found, err := timeline.OfSources(ctx, g.b, g.o.Sources, record, arg[broker.Position](r, "since"))
+		events = append(events, found...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer release()
-	events, err := timeline.OfSources(r.Context(), g.b, g.o.Sources, r.PathValue("record"), arg[broker.Position](r, "since"))
-	if err != nil {
-		return err
-	}
-	if events == nil {
-		events = []timeline.Event{}
-	}
-	return writeJSON(w, events)
+	defer held.close()
+	return g.writeLarge(w, r, held, events)
 }
 
 // Timeline tells what became of the records with a key or id. An empty since

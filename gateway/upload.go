@@ -16,6 +16,12 @@ import (
 	"github.com/millrace-ml/millrace/internal/records"
 )
 
+// A request of a client's Publish has at most about so many lines and bytes.
+const (
+	uploadLines = 4096
+	uploadBytes = 1 << 20
+)
+
 // PublishOptions say what the records of a publish are.
 type PublishOptions struct {
 	Key       string      // the field that has the record's key; "": no key
@@ -32,7 +38,7 @@ type PublishOptions struct {
 func (c *Client) Publish(ctx context.Context, topic string, ndjson io.Reader, o PublishOptions) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	q := newQueue[[]byte]()
+	q := newQueue[[]byte](uploadLines, uploadBytes)
 	defer q.stop()
 	defer context.AfterFunc(ctx, q.stop)()
 	var fault error // of the input; to be read at the queue's end
@@ -41,7 +47,7 @@ func (c *Client) Publish(ctx context.Context, topic string, ndjson io.Reader, o 
 		fault = collect(ndjson, q)
 	}()
 	total, first := 0, 1
-	for batch := q.take(); len(batch) > 0; batch = q.take() {
+	for batch, _ := q.take(); len(batch) > 0; batch, _ = q.take() {
 		n, err := c.upload(ctx, topic, batch, first, o)
 		total += n
 		if err != nil {

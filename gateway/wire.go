@@ -60,26 +60,7 @@ func NewRecord(r *broker.Record) Record {
 }
 
 // Bytes is the value as the broker has it.
-func (r *Record) Bytes() ([]byte, error) {
-	if r.Encoding == EncodingJSON {
-		return r.Value, nil
-	}
-	var s string
-	if err := json.Unmarshal(r.Value, &s); err != nil {
-		return nil, fmt.Errorf("a value with encoding %q is a string", r.Encoding)
-	}
-	switch r.Encoding {
-	case EncodingText:
-		return []byte(s), nil
-	case EncodingBase64:
-		b, err := base64.StdEncoding.DecodeString(s)
-		if err != nil {
-			return nil, fmt.Errorf("value: %w", err)
-		}
-		return b, nil
-	}
-	return nil, fmt.Errorf("encoding %q: use %q, %q, or none for JSON", r.Encoding, EncodingText, EncodingBase64)
-}
+func (r *Record) Bytes() ([]byte, error) { return decode(r.Value, r.Encoding) }
 
 // Text is written as a JSON string, or as {"base64": …} if it is not UTF-8.
 type Text []byte
@@ -106,11 +87,15 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 		*t = v.Base64
 		return nil
 	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
+	if string(b) == "null" {
+		*t = nil
+		return nil
 	}
-	*t = Text(s)
+	text, is := jsontext.Unquote(b)
+	if !is {
+		return fmt.Errorf("it is a text, or {\"base64\": …}, not of the type %s", jsontext.Kind(b))
+	}
+	*t = bytes.Clone(text)
 	return nil
 }
 
@@ -187,13 +172,6 @@ func (h *Headers) UnmarshalJSON(b []byte) error {
 		}
 	}
 	return nil
-}
-
-// strict decodes and refuses unknown fields.
-func strict(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
 }
 
 // Published is the answer to a publish.
