@@ -25,13 +25,17 @@ type door interface {
 	flags(*cobra.Command)
 
 	// open takes the door's address, so that it is known whether it can be had
-	// before the pipeline runs, and returns it; "" if the door is switched off.
+	// before anything is made, and returns it; "" if the door is switched off.
 	// Nothing is let in yet.
-	open(ctx context.Context, in inside) (address string, err error)
+	open(ctx context.Context, log *slog.Logger) (address string, err error)
+
+	// lead says what the door leads to. It is called once, if the door is open.
+	lead(in inside) error
 
 	// serve lets programs in until ctx ends, which is after the pipeline has
 	// drained, and then waits for those that are in, at most for grace. It is
-	// called once, if the door is open, and gives the address back.
+	// called once, if the door is open, and gives the address back. Of a door that
+	// leads nowhere yet it does no more than that, and ctx has ended.
 	serve(ctx context.Context, grace time.Duration) error
 
 	// healthy is nil unless an open door is of no use.
@@ -45,7 +49,6 @@ func doors() []door { return []door{&httpDoor{}} }
 type inside struct {
 	app    *millrace.App
 	broker *broker.Broker
-	log    *slog.Logger
 }
 
 // openedDoors are those that are not switched off.
@@ -55,26 +58,43 @@ type openedDoors struct {
 }
 
 // openDoors opens all doors that are not switched off, or none.
-func openDoors(ctx context.Context, all []door, in inside) (*openedDoors, error) {
+func openDoors(ctx context.Context, all []door, log *slog.Logger) (*openedDoors, error) {
 	o := &openedDoors{}
 	for _, d := range all {
-		address, err := d.open(ctx, in)
+		address, err := d.open(ctx, log)
 		if err != nil {
 			return nil, errors.Join(err, o.close(ctx))
 		}
 		if address == "" {
 			continue
 		}
-		in.app.Watch(d.name(), d.healthy)
 		o.doors = append(o.doors, d)
 		o.addresses = append(o.addresses, d.name(), address)
 	}
 	return o, nil
 }
 
+// lead makes the doors lead to a pipeline, whose health they are a part of.
+func (o *openedDoors) lead(in inside) error {
+	for _, d := range o.doors {
+		if err := d.lead(in); err != nil {
+			return fmt.Errorf("%s: %w", d.name(), err)
+		}
+		in.app.Watch(d.name(), d.healthy)
+	}
+	return nil
+}
+
 // close gives the addresses of doors back that never served.
 func (o *openedDoors) close(ctx context.Context) error {
-	return o.serve(ctx, func(context.Context) error { return nil }, 0)
+	ended, end := context.WithCancel(ctx)
+	end()
+	var err error
+	for _, d := range o.doors {
+		err = errors.Join(err, d.serve(ended, 0))
+	}
+	o.doors = nil
+	return err
 }
 
 // serve runs the pipeline until ctx ends. Then the pipeline takes nothing more in
@@ -84,8 +104,10 @@ func (o *openedDoors) serve(ctx context.Context, run func(context.Context) error
 	defer stop()
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	ended := make(chan error, len(o.doors))
-	for _, d := range o.doors {
+	all := o.doors
+	o.doors = nil // they give their addresses back themselves
+	ended := make(chan error, len(all))
+	for _, d := range all {
 		go func() {
 			err := d.serve(serving, grace)
 			if err != nil {
@@ -97,7 +119,7 @@ func (o *openedDoors) serve(ctx context.Context, run func(context.Context) error
 	}
 	err := run(ctx)
 	end()
-	for range o.doors {
+	for range all {
 		err = errors.Join(err, <-ended)
 	}
 	return err

@@ -32,11 +32,11 @@ func (d *httpDoor) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&d.listen, "listen", "127.0.0.1:8088", "serve HTTP on this port of this machine; port 0 takes a free one, off none")
 }
 
-func (d *httpDoor) open(ctx context.Context, in inside) (address string, err error) {
+func (d *httpDoor) open(ctx context.Context, log *slog.Logger) (address string, err error) {
 	if d.listen == "off" {
 		return "", nil
 	}
-	d.handler, d.log = in.app.Handler(), in.log
+	d.handler, d.log = http.NotFoundHandler(), log
 	d.ln, err = gateway.Listen(ctx, d.listen)
 	if errors.Is(err, gateway.ErrAddress) {
 		return "", usage("choose a port of this machine with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0", "%w", err)
@@ -44,12 +44,15 @@ func (d *httpDoor) open(ctx context.Context, in inside) (address string, err err
 	if err != nil {
 		return "", err
 	}
-	address = "http://" + d.ln.Addr().String()
+	return d.address(), nil
+}
+
+func (d *httpDoor) address() string { return "http://" + d.ln.Addr().String() }
+
+func (d *httpDoor) lead(in inside) error {
+	d.handler = in.app.Handler()
 	// The embedded broker notes where other processes find this one.
-	if err := brokers.SetAddress(in.broker, address); err != nil {
-		return "", errors.Join(err, d.ln.Close())
-	}
-	return address, nil
+	return brokers.SetAddress(in.broker, d.address())
 }
 
 func (d *httpDoor) serve(ctx context.Context, grace time.Duration) error {

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ func (d *fakeDoor) name() string         { return d.called }
 func (d *fakeDoor) flags(*cobra.Command) {}
 func (d *fakeDoor) healthy() error       { return d.ends }
 
-func (d *fakeDoor) open(context.Context, inside) (string, error) { return d.address, d.stuck }
+func (d *fakeDoor) open(context.Context, *slog.Logger) (string, error) { return d.address, d.stuck }
+func (d *fakeDoor) lead(inside) error                                  { return nil }
 
 func (d *fakeDoor) serve(ctx context.Context, _ time.Duration) error {
 	if d.ends != nil {
@@ -55,7 +57,7 @@ func appOf(t *testing.T) *millrace.App {
 func TestDoorsEndAfterThePipelineHasDrained(t *testing.T) {
 	var log []string
 	all := []door{&fakeDoor{called: "open", address: "here", log: &log}, &fakeDoor{called: "off", log: &log}}
-	open, err := openDoors(t.Context(), all, inside{app: appOf(t)})
+	open, err := openDoors(t.Context(), all, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +76,11 @@ func TestDoorsEndAfterThePipelineHasDrained(t *testing.T) {
 func TestAPipelineEndsWithADoorAndSaysWhich(t *testing.T) {
 	broken := errors.New("no more files")
 	app := appOf(t)
-	open, err := openDoors(t.Context(), []door{&fakeDoor{called: "side", address: "here", ends: broken}}, inside{app: app})
+	open, err := openDoors(t.Context(), []door{&fakeDoor{called: "side", address: "here", ends: broken}}, nil)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open.lead(inside{app: app}); err != nil {
 		t.Fatal(err)
 	}
 	if err := app.Healthy(); err == nil || err.Error() != "side: no more files" {
@@ -91,7 +96,7 @@ func TestWhenADoorIsStuckThoseBeforeItGiveTheirAddressesBack(t *testing.T) {
 	var log []string
 	stuck := errors.New("another process has the port")
 	all := []door{&fakeDoor{called: "first", address: "here", log: &log}, &fakeDoor{called: "second", stuck: stuck, log: &log}}
-	if _, err := openDoors(t.Context(), all, inside{app: appOf(t)}); !errors.Is(err, stuck) {
+	if _, err := openDoors(t.Context(), all, nil); !errors.Is(err, stuck) {
 		t.Errorf("it opens with %v", err)
 	}
 	if got := strings.Join(log, ", "); got != "first ends" {

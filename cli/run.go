@@ -65,6 +65,13 @@ second signal ends at once; nothing is lost then either.`,
 
 func (c *console) run(ctx context.Context, file string, o runOptions) (err error) {
 	log := c.logger(slog.LevelInfo)
+	running := false
+	defer func() {
+		if err != nil && !running && ctx.Err() != nil {
+			log.Info("stopped before it ran", "by", err.Error())
+			err = nil // what was asked for
+		}
+	}()
 	p, err := c.loadToRun(file, o.only)
 	if err != nil {
 		return err
@@ -72,6 +79,12 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	if o.dataDir == "" {
 		o.dataDir = p.DataDir()
 	}
+	// What is wrong with an address is known before topics or a directory are made.
+	open, err := openDoors(ctx, o.doors, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, open.close(ctx)) }()
 	tracer, stopTracing, err := Tracing(ctx, p.Name)
 	if err != nil {
 		return err
@@ -95,10 +108,10 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	if err != nil {
 		return err
 	}
-	open, err := openDoors(ctx, o.doors, inside{app: a, broker: b, log: log})
-	if err != nil {
+	if err := open.lead(inside{app: a, broker: b}); err != nil {
 		return err
 	}
+	running = true
 	log.Info("running", append([]any{"pipeline", p.Name, "data_dir", o.dataDir, "services", len(a.Status())}, open.addresses...)...)
 	begun := time.Now()
 	err = open.serve(ctx, a.Run, o.grace)
