@@ -17,9 +17,13 @@ import (
 // servers. Once Run's context ends it takes nothing more in; when Run returns,
 // requests that follow a topic end, so that a server can be shut down.
 //
-// It answers this machine only and asks nobody who they are; serve it with
-// [App.Serve], or with [gateway.Listen] and [gateway.Serve] beside Run.
+// Unless there is an [Options.Access] it answers this machine only and asks nobody
+// who they are. Serve it with [App.Serve], or with [gateway.Listen] or
+// [gateway.ListenTLS], and [gateway.Serve], beside Run.
 func (a *App) Handler() http.Handler { return a.gateway }
+
+// Probes serves health and metrics alone, to anybody: see [gateway.Gateway.Probes].
+func (a *App) Probes() http.Handler { return a.gateway.Probes() }
 
 // Serve is [App.Run] with the Handler at a port of this machine, such as
 // "127.0.0.1:8088"; port 0 takes a free one, and the log tells which. The handler
@@ -56,7 +60,7 @@ func (a *App) newGateway() (*gateway.Gateway, error) {
 	return gateway.New(a.c.Broker, gateway.Options{
 		Sources: a.c.Pipeline.Sources(), Services: a.c.Pipeline.Order(), Retry: a.Retry,
 		Registry: a.c.Registry, Healthy: a.Healthy, Ready: a.Ready,
-		Tracer: a.c.Tracer, Logger: a.c.Logger,
+		Access: a.c.Access, Tracer: a.c.Tracer, Logger: a.c.Logger,
 	})
 }
 

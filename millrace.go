@@ -48,6 +48,10 @@ type Options struct {
 	// as dead retry, find this one by its embedded broker's directory.
 	Announce func(b *broker.Broker, url string) error
 
+	// Access says who may do what over HTTP, by tokens. Nil: nobody is asked, and only
+	// this machine is answered.
+	Access *gateway.Access
+
 	Only       []string      // services and gathers to run here; empty runs all
 	NoDeadline bool          // gathers wait for every part
 	Grace      time.Duration // for running batches at the end; 0 means 10 s

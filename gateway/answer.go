@@ -78,7 +78,7 @@ func (g *Gateway) writeLarge(w http.ResponseWriter, r *call, held *account, v an
 	}
 	held.close()
 	if text.Len() > smallAnswer {
-		taken, err := g.answers.admit(r.Context(), clientOf(r.Request), int64(text.Cap()))
+		taken, err := g.answers.admit(r.Context(), r.client, int64(text.Cap()))
 		if err != nil {
 			return err
 		}
@@ -92,6 +92,9 @@ func (g *Gateway) writeLarge(w http.ResponseWriter, r *call, held *account, v an
 func writeError(w http.ResponseWriter, e *Error) {
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
+	}
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	w.Header().Set("Content-Type", typeJSON)
 	w.WriteHeader(e.Status)

@@ -129,7 +129,7 @@ func readFault(err error) error {
 // order reads the body of a request that changes something: one JSON object, and
 // nothing after it.
 func (g *Gateway) order(w http.ResponseWriter, r *call, into any, hint string) error {
-	held := g.looks.open(clientOf(r.Request))
+	held := g.looks.open(r.client)
 	defer held.close()
 	b, err := whole(w, r.Request, held, maxOrderBytes, g.o.Idle, "do it in several requests")
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 
 // Client speaks to a gateway. It may be used by several goroutines at once.
 type Client struct {
-	Base string       // such as "http://127.0.0.1:8088"
-	HTTP *http.Client // nil: http.DefaultClient; without a timeout, as reading may take for ever
+	Base  string       // such as "http://127.0.0.1:8088"
+	Token string       // for a gateway that asks for one; not sent to other machines without TLS
+	HTTP  *http.Client // nil: http.DefaultClient; without a timeout, as reading may take for ever
 }
 
 // Read yields the records of a topic, and at last the error if it did not end as
@@ -143,6 +144,12 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	client := c.HTTP
 	if client == nil {
 		client = http.DefaultClient
+	}
+	if c.Token != "" {
+		if req.URL.Scheme != "https" && !Loopback(req.URL.Hostname()) {
+			return nil, fmt.Errorf("%s is no https URL: the token is not sent to another machine in the clear", c.Base)
+		}
+		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -35,7 +35,7 @@ func deadRoutes() []route {
 		http.StatusGatewayTimeout: tooLong,
 	}
 	return []route{{
-		method: "GET", path: "/v1/dead", id: "listDeadLetters", title: "List dead letters",
+		method: "GET", path: "/v1/dead", id: "listDeadLetters", title: "List dead letters", right: mayRead,
 		about: "Records on which a model failed, newest first. A letter is open until it is retried or dropped.",
 		params: []param{
 			textParam("service", "Only letters of this service.").many(),
@@ -49,7 +49,7 @@ func deadRoutes() []route {
 		example: `curl -sf 'http://127.0.0.1:8088/v1/dead?service=sentiment&state=open'`,
 		handle:  (*Gateway).listDead,
 	}, {
-		method: "GET", path: "/v1/dead/{letter...}", id: "showDeadLetter", title: "Show a dead letter",
+		method: "GET", path: "/v1/dead/{letter...}", id: "showDeadLetter", title: "Show a dead letter", right: mayRead,
 		about:   "One dead letter with the record on which the model failed, as it came.",
 		params:  []param{id},
 		answer:  content{typeJSON, of[DeadLetter](), "The letter."},
@@ -76,7 +76,7 @@ func decisionRoute(verb, id, title, about string, errors map[int]string, decide 
 	}
 	maps.Copy(all, errors)
 	return route{
-		method: "POST", path: "/v1/dead/" + verb, id: id, title: title,
+		method: "POST", path: "/v1/dead/" + verb, id: id, title: title, right: mayAdmin,
 		about:  about + " It ends with the process; what was not decided then stays open, and the request can simply be sent again.",
 		body:   []content{{typeJSON, of[deadletter.Selection](), "Which letters: those that are every one of what is said; `{}` means all open ones."}},
 		answer: content{typeJSON, listOf[deadletter.Done](), "What was done, by service."},
@@ -95,6 +95,9 @@ func (g *Gateway) listDead(w http.ResponseWriter, r *call) error {
 	selection := deadletter.Selection{
 		Services: arg[[]string](r, "service"), Letters: arg[[]string](r, "letter"), Key: arg[string](r, "key"),
 	}
+	if err := r.narrow(&selection); err != nil {
+		return err
+	}
 	most := arg[int](r, "max")
 	var list deadletter.Listing
 	held, err := g.look(r, most, func(ctx context.Context) (err error) {
@@ -109,9 +112,13 @@ func (g *Gateway) listDead(w http.ResponseWriter, r *call) error {
 }
 
 func (g *Gateway) showDead(w http.ResponseWriter, r *call) error {
+	id := r.PathValue("letter")
+	if err := r.checkLetter(id); err != nil {
+		return err
+	}
 	var letter DeadLetter
 	held, err := g.look(r, 1, func(ctx context.Context) error {
-		found, inner, err := g.letters.Find(ctx, r.PathValue("letter"))
+		found, inner, err := g.letters.Find(ctx, id)
 		letter = DeadLetter{Letter: found, Stack: inner.Stack, Original: NewRecord(&inner.Record), Cut: inner.Cut}
 		return err
 	})
@@ -140,7 +147,10 @@ func (g *Gateway) decideDead(w http.ResponseWriter, r *call, decide decision) er
 	if s.Services != nil && len(s.Services) == 0 || s.Letters != nil && len(s.Letters) == 0 {
 		return refuse(http.StatusBadRequest, hint, "a list of the request is empty: no letters are meant")
 	}
-	held, err := g.orders.admit(r.Context(), clientOf(r.Request), lookBytes(&g.o, 0))
+	if err := r.narrow(&s); err != nil {
+		return err
+	}
+	held, err := g.orders.admit(r.Context(), r.client, lookBytes(&g.o, 0))
 	if err != nil {
 		return err
 	}

@@ -13,21 +13,21 @@ import (
 
 func describeRoutes() []route {
 	return []route{{
-		method: "GET", path: "/v1/topics", id: "topics", title: "List the topics",
+		method: "GET", path: "/v1/topics", id: "topics", title: "List the topics", right: mayRead,
 		about:   "All topics of the broker, with where their partitions start and end.",
 		answer:  content{typeJSON, listOf[Topic](), "The topics, by name."},
 		errors:  askingBroker(nil),
 		example: `curl -sf http://127.0.0.1:8088/v1/topics`,
 		handle:  (*Gateway).topics,
 	}, {
-		method: "GET", path: "/v1/groups", id: "groups", title: "List the consumer groups",
+		method: "GET", path: "/v1/groups", id: "groups", title: "List the consumer groups", right: mayRead,
 		about:   "All consumer groups and how far they are behind, without their partitions.",
 		answer:  content{typeJSON, listOf[Group](), "The groups, by name."},
 		errors:  askingBroker(nil),
 		example: `curl -sf http://127.0.0.1:8088/v1/groups`,
 		handle:  (*Gateway).groups,
 	}, {
-		method: "GET", path: "/v1/groups/{group}", id: "group", title: "Describe a consumer group",
+		method: "GET", path: "/v1/groups/{group}", id: "group", title: "Describe a consumer group", right: mayRead,
 		about:   "One consumer group, by partition. A service's group is called `PIPELINE.SERVICE`.",
 		params:  []param{pathParam("group", "The group's name.")},
 		answer:  content{typeJSON, of[Group](), "The group."},
@@ -44,6 +44,9 @@ func (g *Gateway) topics(w http.ResponseWriter, r *call) error {
 	}
 	all := make([]Topic, 0, len(infos))
 	for _, info := range infos {
+		if !r.who.mayTopic(info.Name) {
+			continue
+		}
 		t := Topic{
 			Name: info.Name, Source: g.accepts(info.Name),
 			RetentionSeconds: int64(info.Retention / time.Second), RetentionBytes: info.RetentionBytes,
@@ -69,6 +72,9 @@ func (g *Gateway) groups(w http.ResponseWriter, r *call) error {
 	}
 	all := make([]Group, 0, len(names))
 	for _, name := range names {
+		if !r.who.mayGroup(name) {
+			continue
+		}
 		group, err := describeGroup(r.Context(), g.b, name)
 		if err != nil {
 			return err
@@ -81,6 +87,9 @@ func (g *Gateway) groups(w http.ResponseWriter, r *call) error {
 
 func (g *Gateway) group(w http.ResponseWriter, r *call) error {
 	name := r.PathValue("group")
+	if err := r.checkGroup(name); err != nil {
+		return err
+	}
 	names, err := g.b.Groups(r.Context())
 	if err != nil {
 		return err

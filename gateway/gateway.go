@@ -60,10 +60,14 @@ type Options struct {
 	Services []string
 	Retry    deadletter.Retry
 
+	// Access says who may do what, by tokens. Nil: nobody is asked, and only this
+	// machine is answered.
+	Access *Access
+
 	MaxRecordBytes int   // larger records are refused; 0: broker.DefaultMaxRecordBytes
 	MaxBodyBytes   int64 // of a JSON body; NDJSON may be of any length; 0: 16 MiB
 	MaxDepth       int   // of arrays and objects in each other; 0: 128, which is also the most
-	MemoryBytes    int64 // for all requests that publish, and again for all others; further ones wait; 0: 256 MiB
+	MemoryBytes    int64 // for all requests that publish, and 5/4 of it for others; further ones wait; 0: 256 MiB
 	MaxReaders     int   // requests that read at once; further ones are refused; 0: 256
 
 	Idle     time.Duration // a client that sends or takes nothing for so long is cut off; 0: 1 min
@@ -175,7 +179,7 @@ func New(b *broker.Broker, o Options) (*Gateway, error) {
 	if err := g.metrics.register(o.Registry); err != nil {
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
-	g.handler = g.guard(g.mux(routes()))
+	g.handler = g.guard(g.mux(routes()), o.Access == nil)
 	return g, nil
 }
 
@@ -192,8 +196,8 @@ func (g *Gateway) Close() {
 	g.end()
 }
 
-// guard stands before all handlers.
-func (g *Gateway) guard(next http.Handler) http.Handler {
+// guard stands before all handlers. With local, only this machine is answered.
+func (g *Gateway) guard(next http.Handler, local bool) http.Handler {
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		w := newAnswerWriter(plain, g.o.Idle)
 		defer w.arm() // for what the server still has to write
@@ -208,7 +212,7 @@ func (g *Gateway) guard(next http.Handler) http.Handler {
 		}()
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		if !loopbackHost(r.Host) {
+		if local && !loopbackHost(r.Host) {
 			writeError(w, &Error{
 				Status:  http.StatusMisdirectedRequest,
 				Message: fmt.Sprintf("host %q is not a name of this machine's loopback", r.Host),

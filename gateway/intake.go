@@ -46,7 +46,7 @@ func publishRoute() route {
 	line := content{typeNDJSON, value, "One JSON value a line, each a record's value, and empty lines. With `envelope=true` each has the shape `Envelope`."}
 	alias := func(media string) content { return content{media, line.shape, line.about} }
 	return route{
-		method: "POST", path: "/v1/topics/{topic}/records", id: "publish", title: "Publish records",
+		method: "POST", path: "/v1/topics/{topic}/records", id: "publish", title: "Publish records", right: mayPublish,
 		about: "Answers when the records are durable. A JSON body is one record, or an array of records. All of it is checked before any of it is published, and up to 10,000 records are published whole or not at all; of a longer array, an error says how many records are durable. NDJSON may have any length: it is published while it comes, and an error says how many records are durable and in which line the fault is.",
 		params: []param{
 			pathParam("topic", "The topic's name."),
@@ -83,11 +83,14 @@ func (g *Gateway) publish(w http.ResponseWriter, r *call) error {
 		return errDraining
 	}
 	topic := r.PathValue("topic")
+	if err := r.checkTopic(topic); err != nil {
+		return err
+	}
 	if err := g.allow(r.Context(), topic); err != nil {
 		return err
 	}
 	p := g.newParser(topic, r)
-	held, err := g.intake.admit(r.Context(), clientOf(r.Request), requestBytes)
+	held, err := g.intake.admit(r.Context(), r.client, requestBytes)
 	if err != nil {
 		return err
 	}

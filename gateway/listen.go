@@ -19,20 +19,40 @@ import (
 var ErrAddress = errors.New("the address cannot be used")
 
 // Listen opens a TCP port of this machine's loopback, such as "127.0.0.1:8088";
-// port 0 takes a free one. It refuses other addresses: the gateway speaks plain
-// HTTP and asks nobody who they are, so it must not be reached from elsewhere.
+// port 0 takes a free one. It refuses other addresses: what it opens speaks plain
+// HTTP, so it must not be reached from elsewhere. See [ListenTLS] for those.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
+	if host, _, err := net.SplitHostPort(address); err == nil && !Loopback(host) {
+		return nil, fmt.Errorf("listen on %q: %w: without a certificate and tokens only 127.0.0.1, [::1] and localhost are allowed", address, ErrAddress)
+	}
+	return listenAnywhere(ctx, address)
+}
+
+// Loopback reports whether a host, without a port, is this machine's loopback, which
+// other machines do not reach.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// ListenProbes opens a TCP port of any address of this machine for [Gateway.Probes],
+// which need no protection: they tell how it is and how much it does, and change
+// nothing.
+func ListenProbes(ctx context.Context, address string) (net.Listener, error) {
+	return listenAnywhere(ctx, address)
+}
+
+func listenAnywhere(ctx context.Context, address string) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("listen on %q: %w: write HOST:PORT, such as 127.0.0.1:8088", address, ErrAddress)
 	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("listen on %q: %w: only 127.0.0.1, [::1] and localhost are allowed, as there is no TLS and no token yet", address, ErrAddress)
-	}
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	ln, err := lc.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen on %s: %w: another process has the port", address, ErrAddress)
+	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil, fmt.Errorf("listen on %s: %w: this machine has no such address", address, ErrAddress)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)

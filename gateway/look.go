@@ -30,7 +30,7 @@ func largestLook(o *Options) int64 { return lookBytes(o, deadletter.MaxList) }
 // bounds how long it may. These requests have memory of their own: however much is
 // published, it can be found out what goes on.
 func (g *Gateway) look(r *call, list int, ask func(ctx context.Context) error) (*account, error) {
-	held, err := g.looks.admit(r.Context(), clientOf(r.Request), lookBytes(&g.o, list))
+	held, err := g.looks.admit(r.Context(), r.client, lookBytes(&g.o, list))
 	if err != nil {
 		return nil, err
 	}

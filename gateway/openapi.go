@@ -22,8 +22,14 @@ type (
 		Servers    []server                         `json:"servers"`
 		Paths      map[string]map[string]*operation `json:"paths"` // by path, then by method
 		Components struct {
-			Schemas map[string]shape `json:"schemas"`
+			Schemas  map[string]shape  `json:"schemas"`
+			Security map[string]scheme `json:"securitySchemes"`
 		} `json:"components"`
+	}
+	scheme struct {
+		Type        string `json:"type"`
+		Scheme      string `json:"scheme"`
+		Description string `json:"description"`
 	}
 	info struct {
 		Title       string  `json:"title"`
@@ -39,13 +45,14 @@ type (
 		URL string `json:"url"`
 	}
 	operation struct {
-		ID          string              `json:"operationId"`
-		Summary     string              `json:"summary"`
-		Description string              `json:"description"`
-		Parameters  []parameter         `json:"parameters,omitempty"`
-		Body        *requestBody        `json:"requestBody,omitempty"`
-		Responses   map[string]response `json:"responses"` // by status
-		Samples     []sample            `json:"x-codeSamples"`
+		ID          string               `json:"operationId"`
+		Summary     string               `json:"summary"`
+		Description string               `json:"description"`
+		Parameters  []parameter          `json:"parameters,omitempty"`
+		Body        *requestBody         `json:"requestBody,omitempty"`
+		Responses   map[string]response  `json:"responses"` // by status
+		Security    []map[string][]right `json:"security"`  // none at all, or a token with the right
+		Samples     []sample             `json:"x-codeSamples"`
 	}
 	parameter struct {
 		Name        string `json:"name"`
@@ -80,7 +87,7 @@ const aboutInterface = `Programs publish records to topics, read and follow them
 
 Any answer that is not of status 200 has the shape ` + "`Error`" + `, also for a path (404) or a method (405, with the header Allow) that does not exist. An answer of status 503 has the header Retry-After. Query parameters that a request does not have are refused.
 
-Only this machine is served: the Host header must be a name of its loopback. There is no TLS and no token, and no page of another origin may publish or read.`
+Unless tokens are asked for, only this machine is served, and the Host header must be a name of its loopback. No page of another origin may publish or read.`
 
 // OpenAPI describes the HTTP interface as an OpenAPI 3.1 document in JSON. It is
 // what GET /openapi.json answers.
@@ -94,6 +101,10 @@ func OpenAPI() ([]byte, error) {
 		Servers: []server{{URL: "http://127.0.0.1:8088"}},
 		Paths:   map[string]map[string]*operation{},
 	}
+	d.Components.Security = map[string]scheme{"token": {
+		Type: "http", Scheme: "bearer",
+		Description: "A token of the file that --tokens names. The scopes are the rights that it needs.",
+	}}
 	var err error
 	if d.Components.Schemas, err = shapes(); err != nil {
 		return nil, err
@@ -122,6 +133,11 @@ func (r *route) operation() *operation {
 		Responses: map[string]response{"200": {Description: r.answer.about, Content: map[string]media{r.answer.media: {r.answer.shape}}}},
 		Samples:   []sample{{"Shell", r.example}},
 	}
+	rights := []right{}
+	if r.right != "" {
+		rights = append(rights, r.right)
+	}
+	o.Security = []map[string][]right{{}, {"token": rights}}
 	for _, p := range r.params {
 		o.Parameters = append(o.Parameters, parameter{Name: p.name, In: p.in, Description: p.about, Required: p.in == "path", Schema: p.schema})
 	}

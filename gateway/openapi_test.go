@@ -23,7 +23,7 @@ import (
 // trial is a request and what it meets.
 type trial struct {
 	path, contentType, body string
-	host                    string
+	host, token             string
 	options                 Options
 	broken                  error // of every call of the broker
 	before                  func(*testing.T, *Gateway, *broker.Broker)
@@ -128,6 +128,10 @@ func trialOf(id string, status int) (trial, bool) {
 	case http.StatusBadRequest:
 		before, _, _ := strings.Cut(c.path, "?")
 		c.path = before + "?nonsense=1"
+	case http.StatusUnauthorized:
+		c.options.Access = access()
+	case http.StatusForbidden:
+		c.options.Access, c.token = access(), "the-token-of-nobody"
 	case http.StatusUnsupportedMediaType:
 		c.contentType = "text/plain"
 	case http.StatusMisdirectedRequest:
@@ -187,6 +191,9 @@ func (c trial) answer(t *testing.T, method string) answer {
 	req, err := http.NewRequestWithContext(t.Context(), method, client.Base+c.path, c.send)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if req.Host = c.host; c.contentType != "" {
 		req.Header.Set("Content-Type", c.contentType)

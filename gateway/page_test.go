@@ -63,6 +63,56 @@ until curl -sf http://127.0.0.1:8088/readyz >/dev/null; do sleep 0.2; done
 | --- | --- |
 `
 
+const pageBeyond = `## Beyond this machine
+
+Workers, probes and Prometheus on other machines reach a process that has a certificate and asks for tokens:
+
+` + "```console" + `
+$ millrace run desk.yaml --listen 0.0.0.0:8088 --tls-cert cert.pem --tls-key key.pem --tokens tokens.yaml \
+    --probe-listen 0.0.0.0:8089
+` + "```" + `
+
+Without all three it does not start at an address that other machines reach. The files are read again when they
+have changed, at most once a second: a renewed certificate is used from the next connection on, and a token that was
+taken out of the file is refused. A changed file that cannot be used is logged, and what it said before holds.
+
+The file of tokens is YAML. Each entry has a name, which the log shows, the token's SHA-256 or the token itself,
+and rights. Topics and services limit it to those: with either list, what the lists do not name is not allowed.
+
+` + "```" + `
+tokens:
+  - name: shop
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    rights: [publish]
+    topics: [tickets]
+  - name: operations
+    token: a-long-random-text-of-your-own
+    rights: [publish, read, work, admin]
+` + "```" + `
+
+| right | allows |
+| --- | --- |
+| ` + "`publish`" + ` | publishing records |
+| ` + "`read`" + ` | reading topics, groups, timelines, dead letters and metrics |
+| ` + "`admin`" + ` | moving groups, retrying and dropping dead letters |
+| ` + "`work`" + ` | nothing yet: it is kept for workers on other machines |
+
+A token has at least 16 characters; ` + "`openssl rand -hex 32`" + ` makes one and ` + "`printf %s TOKEN | sha256sum`" + ` its hash. Programs
+send it as ` + "`Authorization: Bearer TOKEN`" + `, Millrace's commands have it from the variable MILLRACE_TOKEN, and send it to other
+machines with TLS only. ` + "`--probe-listen`" + ` serves /healthz, /readyz and /metrics alone, in plain HTTP and to anybody, so
+that what starts the process and what measures it need no token.
+
+## Limits
+
+Of a request that publishes, memory is taken for what has come. All of them share 256 MiB. Looking at dead letters and
+timelines, deciding on letters, and answers that wait for their clients have 320 MiB of their own, so that it can be
+found out what goes on however much is published. A client, which is a token or else an address, has at most half of each. What finds no
+memory for ten seconds is answered 503. A client that sends or takes nothing for a minute is cut off (408 if that
+can still be said), and so is one that sends a JSON body with less than 16 KiB a second after the first minute. A
+record that is published has at most 1000 headers.
+
+`
+
 const pageShapes = `## Shapes
 
 Fields with a star are always there.
@@ -86,7 +136,7 @@ func interfacePage() ([]byte, error) {
 	for i := range all {
 		writeRoute(&p, &all[i])
 	}
-	p.WriteString("\n" + pageShapes)
+	p.WriteString("\n" + pageBeyond + pageShapes)
 	schemas, err := shapes()
 	if err != nil {
 		return nil, err
@@ -102,6 +152,9 @@ func shown(r *route) string { return strings.ReplaceAll(r.pattern(), "...", "") 
 
 func writeRoute(p *bytes.Buffer, r *route) {
 	fmt.Fprintf(p, "\n## %s\n\n`%s`\n\n%s\n", r.title, shown(r), linked(r.about))
+	if r.right != "" {
+		fmt.Fprintf(p, "\nRight of a token: `%s`%s.\n", r.right, map[bool]string{true: ", without limits to topics or services"}[r.everything])
+	}
 	if len(r.params) > 0 {
 		p.WriteString("\n| parameter | in | type | |\n| --- | --- | --- | --- |\n")
 		for _, a := range r.params {

@@ -44,7 +44,7 @@ func (q Query) values() url.Values {
 
 func readRoute() route {
 	return route{
-		method: "GET", path: "/v1/topics/{topic}/records", id: "read", title: "Read or follow a topic",
+		method: "GET", path: "/v1/topics/{topic}/records", id: "read", title: "Read or follow a topic", right: mayRead,
 		about: "Answers the records of a topic, one JSON object a line, partition by partition, or as they come with `follow`. What goes wrong after the first record is the last line, with the shape `Error`.",
 		params: []param{
 			pathParam("topic", "The topic's name."),
@@ -66,6 +66,10 @@ curl -sf 'http://127.0.0.1:8088/v1/topics/tickets/records?from=1h&partition=0'`,
 }
 
 func (g *Gateway) read(w http.ResponseWriter, r *call) error {
+	topic := r.PathValue("topic")
+	if err := r.checkTopic(topic); err != nil {
+		return err
+	}
 	from, to := arg[broker.Position](r, "from"), arg[broker.Position](r, "to")
 	partition := int32(arg[int](r, "partition")) // was checked
 	if arg[bool](r, "follow") {
@@ -74,7 +78,7 @@ func (g *Gateway) read(w http.ResponseWriter, r *call) error {
 		}
 		to = broker.Forever()
 	}
-	place := g.readers.tryAdmit(clientOf(r.Request), 1)
+	place := g.readers.tryAdmit(r.client, 1)
 	if place == nil {
 		return refuse(http.StatusServiceUnavailable, "try again later", "too many requests read already: there is room for %d, of which a client has at most half", g.readers.size)
 	}
@@ -84,7 +88,6 @@ func (g *Gateway) read(w http.ResponseWriter, r *call) error {
 	defer cancel()
 	defer context.AfterFunc(g.ended, cancel)()
 
-	topic := r.PathValue("topic")
 	if err := g.partitionExists(ctx, topic, partition); err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ type route struct {
 	id           string // what generated clients call it
 	title        string // one line, without a full stop
 	about        string // Markdown
+	right        right  // what a token has to allow, where tokens are asked for
+	everything   bool   // it shows all topics and services: not for tokens that are limited to some
+	open         bool   // nobody is asked for a token
 	params       []param
 	body         []content // by media type, the first one preferred; none: no body is read
 	answer       content
@@ -65,7 +68,11 @@ func askingBroker(errors map[int]string) map[int]string {
 func (r *route) refusals() map[int]string {
 	all := map[int]string{
 		http.StatusBadRequest:         "A query parameter is unknown, repeated or cannot be read.",
-		http.StatusMisdirectedRequest: "The Host header is not a name of this machine's loopback.",
+		http.StatusUnauthorized:       "Where tokens are asked for: there is none, or an unknown one.",
+		http.StatusMisdirectedRequest: "No tokens are asked for, and the Host header is not a name of this machine's loopback.",
+	}
+	if r.right != "" {
+		all[http.StatusForbidden] = "Where tokens are asked for: the token lacks the right, or is limited to other topics or services."
 	}
 	if len(r.body) > 0 {
 		all[http.StatusUnsupportedMediaType] = "The Content-Type is not one of those listed."
@@ -79,12 +86,26 @@ func (r *route) refusals() map[int]string {
 // call is a request with what was checked by its route's description.
 type call struct {
 	*http.Request
-	args  map[string]any // of the query, by name: every parameter that the route has
-	media string         // of the body
+	who    *grant         // whose token it has
+	client string         // who shares memory with nobody: the token's name, or the address
+	args   map[string]any // of the query, by name: every parameter that the route has
+	media  string         // of the body
+}
+
+// admit finds out who sends a request and whether they may.
+func (g *Gateway) admit(q *http.Request, r *route) (*grant, error) {
+	if r.open {
+		return anyone, nil
+	}
+	who, err := g.o.Access.who(q)
+	if err != nil {
+		return nil, err
+	}
+	return who, who.checkRight(r)
 }
 
 // check reads what a route's description speaks of, and refuses what it does not.
-func (r *route) check(q *http.Request) (*call, error) {
+func (r *route) check(q *http.Request, who *grant) (*call, error) {
 	query, err := url.ParseQuery(q.URL.RawQuery)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "escape the values of parameters", "the query cannot be read: %v", err)
@@ -97,7 +118,11 @@ func (r *route) check(q *http.Request) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &call{Request: q, args: args, media: media}, nil
+	client := clientOf(q)
+	if who.name != "" {
+		client = who.name
+	}
+	return &call{Request: q, who: who, client: client, args: args, media: media}, nil
 }
 
 // mediaType is that of the body. Types that are not listed are refused: a page of
@@ -154,7 +179,11 @@ func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 // serve runs a route's handler and answers with its error.
 func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 	status := http.StatusOK
-	checked, err := route.check(q)
+	who, err := g.admit(q, route)
+	var checked *call
+	if err == nil {
+		checked, err = route.check(q, who)
+	}
 	if err == nil {
 		err = route.handle(g, w, checked)
 	}
@@ -165,9 +194,20 @@ func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 		}
 		status = e.Status
 		if status >= 500 {
-			g.o.Logger.Warn("request failed", "route", route.pattern(), "status", status, "error", e.Message)
+			g.o.Logger.Warn("request failed", append([]any{"route", route.pattern(), "status", status, "error", e.Message}, who.logged()...)...)
 		}
 		writeError(w, e)
 	}
+	if err == nil && route.right == mayAdmin {
+		g.o.Logger.Info("order carried out", append([]any{"route", route.pattern(), "path", q.URL.Path}, who.logged()...)...)
+	}
 	g.metrics.request(route.pattern(), status)
+}
+
+// logged is the name of who asked, for the log; nothing where nobody is asked.
+func (g *grant) logged() []any {
+	if g == nil || g.name == "" {
+		return nil
+	}
+	return []any{"client", g.name}
 }

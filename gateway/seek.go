@@ -29,7 +29,7 @@ type Move struct {
 
 func seekRoute() route {
 	return route{
-		method: "POST", path: "/v1/groups/{group}/seek", id: "seek", title: "Move a consumer group",
+		method: "POST", path: "/v1/groups/{group}/seek", id: "seek", title: "Move a consumer group", right: mayAdmin,
 		about:  "Lets a group that has no members go on from another place, such as to predict on everything again.",
 		params: []param{pathParam("group", "The group's name.")},
 		body:   []content{{typeJSON, of[Seek](), "Where to."}},
@@ -48,6 +48,9 @@ func seekRoute() route {
 }
 
 func (g *Gateway) seek(w http.ResponseWriter, r *call) error {
+	if err := r.checkGroup(r.PathValue("group")); err != nil {
+		return err
+	}
 	var s Seek
 	if err := g.order(w, r, &s, `send {"to": "start"}`); err != nil {
 		return err

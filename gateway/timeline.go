@@ -14,7 +14,7 @@ import (
 
 func timelineRoute() route {
 	return route{
-		method: "GET", path: "/v1/timeline/{record...}", id: "timeline", title: "Tell what became of a record",
+		method: "GET", path: "/v1/timeline/{record...}", id: "timeline", title: "Tell what became of a record", right: mayRead, everything: true,
 		about: "Every record that descends from the records asked for: answers, dead letters and what was decided on them, and joins, by source and then by time.",
 		params: []param{
 			pathParam("record", "A record's key, its own id (the field or header `id`), or its place (`tickets/3/1234`), which may have its slashes as they are."),

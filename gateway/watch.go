@@ -29,7 +29,7 @@ func watchRoutes() []route {
 		example: `curl -sf http://127.0.0.1:8088/readyz`,
 		handle:  (*Gateway).ready,
 	}, {
-		method: "GET", path: "/metrics", id: "metrics", title: "Metrics for Prometheus",
+		method: "GET", path: "/metrics", id: "metrics", title: "Metrics for Prometheus", right: mayRead, everything: true,
 		about:  "Counters and latencies of the services, the gathers, the HTTP interface and the process. Prometheus chooses the format by the header Accept.",
 		params: []param{textParam("name[]", "Only the metrics of this name.").many()},
 		answer: content{"text/plain", &jsonschema.Schema{Type: "string"}, "The text format of Prometheus."},
@@ -40,6 +40,17 @@ func watchRoutes() []route {
 		example: `curl -sf http://127.0.0.1:8088/metrics`,
 		handle:  (*Gateway).showMetrics,
 	}}
+}
+
+// Probes are health, readiness and metrics alone, for those who have no token: what
+// starts and stops the process, and what measures it. They are answered whatever
+// the Host header says.
+func (g *Gateway) Probes() http.Handler {
+	probes := watchRoutes()
+	for i := range probes {
+		probes[i].right, probes[i].everything, probes[i].open = "", false, true
+	}
+	return g.guard(g.mux(probes), false)
 }
 
 func (g *Gateway) healthy(w http.ResponseWriter, _ *call) error { return check(w, g.o.Healthy) }
