@@ -104,7 +104,10 @@ func (c *console) report(err error) int {
 		if hint == "" {
 			hint = e.Hint
 		}
-		if e.Status == http.StatusNotFound || e.Status == http.StatusForbidden {
+		if e.Status == http.StatusUnauthorized {
+			hint = "set " + tokenVariable + " to a token of the process's file"
+		}
+		if e.Status == http.StatusNotFound || e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized {
 			code = exitUsage
 		}
 	}

@@ -38,7 +38,8 @@ const helpTarget = `
 
 The topics are those of the pipeline file that -p names, of a --data-dir, or of
 a running process at --server. Without any it is the one data directory under
-millrace-data. When a process has the data directory open, it is asked by HTTP.`
+millrace-data. When a process has the data directory open, it is asked by HTTP,
+with the token in MILLRACE_TOKEN if it asks for one.`
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -89,7 +90,7 @@ func (c *console) connect(ctx context.Context, t target, to purpose) (*connectio
 			return nil, err
 		}
 		if address != "" {
-			return &connection{&gateway.Client{Base: address}, func() error { return nil }}, nil
+			return &connection{clientOf(address), func() error { return nil }}, nil
 		}
 		if _, err := os.Stat(dir); err != nil && (to != toCreate || p == nil) {
 			return nil, usage("start it with millrace run, or name another place with -p, --data-dir or --server",
@@ -97,6 +98,15 @@ func (c *console) connect(ctx context.Context, t target, to purpose) (*connectio
 		}
 	}
 	return c.local(ctx, t, p, to)
+}
+
+// tokenVariable has the token for processes that ask for one. A flag would show it
+// to everybody who lists the processes of the machine.
+const tokenVariable = "MILLRACE_TOKEN"
+
+// clientOf is a client of the process at a URL.
+func clientOf(base string) *gateway.Client {
+	return &gateway.Client{Base: base, Token: os.Getenv(tokenVariable)}
 }
 
 func remote(t target) (*connection, error) {
@@ -107,7 +117,7 @@ func remote(t target) (*connection, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, usage("write it as http://127.0.0.1:8088", "--server %q is not a URL", t.server)
 	}
-	return &connection{&gateway.Client{Base: t.server}, func() error { return nil }}, nil
+	return &connection{clientOf(t.server), func() error { return nil }}, nil
 }
 
 // directory is the data directory that is meant.
@@ -326,7 +336,7 @@ func (t *target) completeGroups(cmd *cobra.Command, args []string, _ string) ([]
 // running is a client of the target's process, or nil if none runs.
 func (t *target) running() *gateway.Client {
 	if t.server != "" {
-		return &gateway.Client{Base: t.server}
+		return clientOf(t.server)
 	}
 	var p *pipeline.Pipeline
 	if t.file != "" {
@@ -340,7 +350,7 @@ func (t *target) running() *gateway.Client {
 		return nil
 	}
 	if _, address, err := brokers.Owner(dir); err == nil && address != "" {
-		return &gateway.Client{Base: address}
+		return clientOf(address)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +25,9 @@ type door interface {
 
 	// open takes the door's address, so that it is known whether it can be had
 	// before anything is made, and returns it; "" if the door is switched off.
-	// Nothing is let in yet.
-	open(ctx context.Context, log *slog.Logger) (address string, err error)
+	// Nothing is let in yet. What the door needs of the pipeline it adds to its
+	// options.
+	open(ctx context.Context, o *millrace.Options) (address string, err error)
 
 	// lead says what the door leads to. It is called once, if the door is open.
 	lead(in inside) error
@@ -43,7 +43,7 @@ type door interface {
 }
 
 // doors are all there are.
-func doors() []door { return []door{&httpDoor{}} }
+func doors() []door { return []door{&httpDoor{}, &probeDoor{}} }
 
 // inside is what a door leads to.
 type inside struct {
@@ -58,10 +58,10 @@ type openedDoors struct {
 }
 
 // openDoors opens all doors that are not switched off, or none.
-func openDoors(ctx context.Context, all []door, log *slog.Logger) (*openedDoors, error) {
+func openDoors(ctx context.Context, all []door, options *millrace.Options) (*openedDoors, error) {
 	o := &openedDoors{}
 	for _, d := range all {
-		address, err := d.open(ctx, log)
+		address, err := d.open(ctx, options)
 		if err != nil {
 			return nil, errors.Join(err, o.close(ctx))
 		}

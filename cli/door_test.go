@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +28,10 @@ func (d *fakeDoor) name() string         { return d.called }
 func (d *fakeDoor) flags(*cobra.Command) {}
 func (d *fakeDoor) healthy() error       { return d.ends }
 
-func (d *fakeDoor) open(context.Context, *slog.Logger) (string, error) { return d.address, d.stuck }
-func (d *fakeDoor) lead(inside) error                                  { return nil }
+func (d *fakeDoor) open(context.Context, *millrace.Options) (string, error) {
+	return d.address, d.stuck
+}
+func (d *fakeDoor) lead(inside) error { return nil }
 
 func (d *fakeDoor) serve(ctx context.Context, _ time.Duration) error {
 	if d.ends != nil {

@@ -90,7 +90,7 @@ func (p *process) awaitRunning() string {
 }
 
 // logEntry is what tests look at in a line of the log.
-type logEntry struct{ Msg, HTTP string }
+type logEntry struct{ Msg, HTTP, Probes string }
 
 // await waits for a line of the log.
 func (p *process) await(msg string) logEntry {

@@ -80,7 +80,8 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 		o.dataDir = p.DataDir()
 	}
 	// What is wrong with an address is known before topics or a directory are made.
-	open, err := openDoors(ctx, o.doors, log)
+	options := millrace.Options{Models: c.models, Only: o.only, Grace: o.grace, Logger: log}
+	open, err := openDoors(ctx, o.doors, &options)
 	if err != nil {
 		return err
 	}
@@ -101,10 +102,8 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a, err := millrace.New(ctx, b, p, millrace.Options{
-		Models: c.models, Only: o.only, Grace: o.grace,
-		Registry: registry, Tracer: tracer, Logger: log,
-	})
+	options.Registry, options.Tracer = registry, tracer
+	a, err := millrace.New(ctx, b, p, options)
 	if err != nil {
 		return err
 	}
