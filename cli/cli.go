@@ -26,6 +26,7 @@ import (
 
 	"github.com/millrace-ml/millrace"
 	"github.com/millrace-ml/millrace/gateway"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 	"github.com/millrace-ml/millrace/pipeline"
 	"github.com/millrace-ml/millrace/pipeline/report"
 )
@@ -116,9 +117,10 @@ func (c *console) report(err error) int {
 		_ = report.Write(c.err, problems, c.colour(c.err)) // nowhere to report that
 		err = summarize(problems)
 	}
-	fmt.Fprintf(c.err, "%s: %s\n", c.name, oneLine(err))
+	// Whatever the error repeats of the command line or a file, passwords it does not.
+	fmt.Fprintf(c.err, "%s: %s\n", c.name, sanitize.Passwords(oneLine(err)))
 	if hint != "" {
-		fmt.Fprintf(c.err, "  %s\n", hint)
+		fmt.Fprintf(c.err, "  %s\n", sanitize.Passwords(hint))
 	}
 	return code
 }

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/millrace-ml/millrace/internal/sanitize"
 )
 
 // Client speaks to a gateway. It may be used by several goroutines at once.
@@ -29,7 +31,7 @@ func (c *Client) Read(ctx context.Context, topic string, q Query) iter.Seq2[Reco
 	return func(yield func(Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(q.values(), "topics", topic, "records"), nil)
+		req, err := c.request(ctx, http.MethodGet, c.url(q.values(), "topics", topic, "records"), nil)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -102,12 +104,22 @@ func (c *Client) url(q url.Values, path ...string) string {
 	return u
 }
 
+// request makes a request. The error of a URL that is none does not repeat it, as it
+// may hold a password.
+func (c *Client) request(ctx context.Context, method, at string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, at, body)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return nil, fmt.Errorf("%s is no URL of a gateway: %w", sanitize.Passwords(c.Base), e.Err)
+	}
+	return req, err
+}
+
 func (c *Client) get(ctx context.Context, into any, path ...string) error {
 	return c.ask(ctx, nil, into, path...)
 }
 
 func (c *Client) ask(ctx context.Context, q url.Values, into any, path ...string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(q, path...), nil)
+	req, err := c.request(ctx, http.MethodGet, c.url(q, path...), nil)
 	if err != nil {
 		return err
 	}
@@ -119,7 +131,7 @@ func (c *Client) post(ctx context.Context, order, into any, path ...string) erro
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(nil, path...), bytes.NewReader(body))
+	req, err := c.request(ctx, http.MethodPost, c.url(nil, path...), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -147,7 +159,7 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 	}
 	if c.Token != "" {
 		if req.URL.Scheme != "https" && !Loopback(req.URL.Hostname()) {
-			return nil, fmt.Errorf("%s is no https URL: the token is not sent to another machine in the clear", c.Base)
+			return nil, fmt.Errorf("%s is no https URL: the token is not sent to another machine in the clear", sanitize.Passwords(c.Base))
 		}
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}

@@ -115,7 +115,7 @@ func (c *Client) upload(ctx context.Context, topic string, batch [][]byte, first
 		q.Set("envelope", "true")
 	}
 	q.Set("line", strconv.Itoa(first))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), bytes.NewReader(body))
+	req, err := c.request(ctx, http.MethodPost, c.url(q, "topics", topic, "records"), bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}

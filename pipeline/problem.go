@@ -5,10 +5,8 @@ package pipeline
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Severity says whether a problem keeps the pipeline from running.
@@ -93,23 +91,5 @@ func (ps Problems) sort() {
 			cmp.Compare(a.Severity, b.Severity), // "error" before "note" before "warning"
 			cmp.Compare(a.Message, b.Message),
 		)
-	})
-}
-
-// passwordInURL finds it between its user and its host.
-var (
-	passwordInURL = regexp.MustCompile(`(://[^\s/@:]*:)(\S+)@`)
-	variable      = regexp.MustCompile(`^\$\{\w+\}$`)
-)
-
-// withoutPassword hides a URL's password behind as many stars, so that columns
-// stay where they are. A variable is no secret.
-func withoutPassword(line string) string {
-	return passwordInURL.ReplaceAllStringFunc(line, func(url string) string {
-		parts := passwordInURL.FindStringSubmatch(url)
-		if variable.MatchString(parts[2]) {
-			return url
-		}
-		return parts[1] + strings.Repeat("*", utf8.RuneCountInString(parts[2])) + "@"
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/sanitize"
 )
 
 // spot is a place in a file, counted from 1, or in a pipeline that was built in
@@ -122,7 +123,9 @@ func quoteOdd(s string) string {
 // shownLength is how much of a text a message shows.
 const shownLength = 60
 
+// quote hides passwords before it cuts the text: one that is cut is not known for such.
 func quote(s string) string {
+	s = sanitize.Passwords(s)
 	if r := []rune(s); len(r) > shownLength {
 		return strconv.Quote(string(r[:shownLength]) + "…")
 	}
@@ -176,9 +179,12 @@ func (r *report) add(severity Severity, at spot, hint, message string) {
 		r.left++
 		return
 	}
-	p := Problem{File: r.src.file, Line: at.line, Column: at.column, Path: at.path, Severity: severity, Message: message, Hint: hint}
+	p := Problem{
+		File: r.src.file, Line: at.line, Column: at.column, Path: at.path, Severity: severity,
+		Message: sanitize.Passwords(message), Hint: sanitize.Passwords(hint),
+	}
 	if r.src.data != nil && at.line > 0 && at.line <= len(r.src.lines) {
-		p.Source = withoutPassword(r.src.lines[at.line-1])
+		p.Source = sanitize.Passwords(r.src.lines[at.line-1])
 	}
 	r.problems = append(r.problems, p)
 }

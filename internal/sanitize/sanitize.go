@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package sanitize makes texts that came from outside fit for where they go:
-// valid UTF-8, of bounded length, unable to steer a terminal.
+// valid UTF-8, of bounded length, unable to steer a terminal, without passwords.
 package sanitize
 
 import (
