@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,19 +25,19 @@ type door interface {
 	flags(*cobra.Command)
 
 	// open takes the door's address, so that it is known whether it can be had
-	// before anything is made, and returns it; "" if the door is switched off.
-	// Nothing is let in yet. What the door needs of the pipeline it adds to its
-	// options.
+	// before anything is made, and returns it; "" if the door is switched off. What
+	// the door needs of the pipeline it adds to its options.
 	open(ctx context.Context, o *millrace.Options) (address string, err error)
 
-	// lead says what the door leads to. It is called once, if the door is open.
-	lead(in inside) error
-
-	// serve lets programs in until ctx ends, which is after the pipeline has
-	// drained, and then waits for those that are in, at most for grace. It is
-	// called once, if the door is open, and gives the address back. Of a door that
-	// leads nowhere yet it does no more than that, and ctx has ended.
+	// serve answers programs until ctx ends, which is after the pipeline has drained,
+	// and then waits for those that are in, at most for grace. It is called once, when
+	// the door is open, and gives the address back. Until lead is called nothing is
+	// let in: programs are told that the process has just started.
 	serve(ctx context.Context, grace time.Duration) error
+
+	// lead says what the door leads to, when that is there: it may have waited long
+	// for its broker.
+	lead(in inside) error
 
 	// healthy is nil unless an open door is of no use.
 	healthy() error
@@ -55,21 +56,40 @@ type inside struct {
 type openedDoors struct {
 	doors     []door
 	addresses []any // name, address, …: for the log
+
+	end     context.CancelFunc // of serving
+	serving sync.WaitGroup
+	failed  chan struct{} // closed when a door has ended by itself
+
+	mu  sync.Mutex
+	err error // what the doors have ended with
 }
 
 // openDoors opens all doors that are not switched off, or none.
-func openDoors(ctx context.Context, all []door, options *millrace.Options) (*openedDoors, error) {
-	o := &openedDoors{}
+func openDoors(ctx context.Context, all []door, options *millrace.Options, grace time.Duration) (*openedDoors, error) {
+	o := &openedDoors{failed: make(chan struct{})}
+	var serving context.Context
+	serving, o.end = context.WithCancel(context.WithoutCancel(ctx))
+	var once sync.Once
 	for _, d := range all {
 		address, err := d.open(ctx, options)
 		if err != nil {
-			return nil, errors.Join(err, o.close(ctx))
+			return nil, errors.Join(err, o.close())
 		}
 		if address == "" {
 			continue
 		}
 		o.doors = append(o.doors, d)
 		o.addresses = append(o.addresses, d.name(), address)
+		o.serving.Go(func() {
+			err := d.serve(serving, grace)
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if err != nil {
+				o.err = errors.Join(o.err, fmt.Errorf("%s: %w", d.name(), err))
+			}
+			once.Do(func() { close(o.failed) })
+		})
 	}
 	return o, nil
 }
@@ -85,42 +105,28 @@ func (o *openedDoors) lead(in inside) error {
 	return nil
 }
 
-// close gives the addresses of doors back that never served.
-func (o *openedDoors) close(ctx context.Context) error {
-	ended, end := context.WithCancel(ctx)
-	end()
-	var err error
-	for _, d := range o.doors {
-		err = errors.Join(err, d.serve(ended, 0))
-	}
-	o.doors = nil
+// close waits for those who are in, and gives the addresses back. It returns what
+// the doors have ended with; a second call returns nil.
+func (o *openedDoors) close() error {
+	o.end()
+	o.serving.Wait()
+	err := o.err
+	o.err = nil
 	return err
 }
 
 // serve runs the pipeline until ctx ends. Then the pipeline takes nothing more in
 // and drains, and the doors, which show the last answers, end after it.
-func (o *openedDoors) serve(ctx context.Context, run func(context.Context) error, grace time.Duration) error {
+func (o *openedDoors) serve(ctx context.Context, run func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	all := o.doors
-	o.doors = nil // they give their addresses back themselves
-	ended := make(chan error, len(all))
-	for _, d := range all {
-		go func() {
-			err := d.serve(serving, grace)
-			if err != nil {
-				err = fmt.Errorf("%s: %w", d.name(), err)
-			}
-			ended <- err
+	go func() {
+		select {
+		case <-o.failed:
 			stop() // without its doors the pipeline is of no use
-		}()
-	}
+		case <-ctx.Done():
+		}
+	}()
 	err := run(ctx)
-	end()
-	for range all {
-		err = errors.Join(err, <-ended)
-	}
-	return err
+	return errors.Join(err, o.close())
 }

@@ -25,7 +25,7 @@ type httpDoor struct {
 	cert, key string // files; "": plain HTTP
 	tokens    string // a file; "": nobody is asked
 	base      string // the URL, when it is open
-	handler   http.Handler
+	inside    entrance
 	ln        net.Listener
 	log       *slog.Logger
 	serving   atomic.Bool
@@ -61,7 +61,7 @@ func (d *httpDoor) open(ctx context.Context, o *millrace.Options) (address strin
 	if err := d.check(); err != nil || d.listen == "off" {
 		return "", err
 	}
-	d.handler, d.log = http.NotFoundHandler(), o.Logger
+	d.log = o.Logger
 	if d.tokens != "" {
 		if o.Access, err = gateway.OpenAccess(d.tokens, o.Logger); err != nil {
 			return "", usage("docs/http.md describes the file", "--tokens: %w", err)
@@ -105,7 +105,7 @@ func (d *httpDoor) secure(ctx context.Context, access *gateway.Access) error {
 }
 
 func (d *httpDoor) lead(in inside) error {
-	d.handler = in.app.Handler()
+	d.inside.lead(in.app.Handler())
 	// The embedded broker notes where other processes find this one.
 	return brokers.SetAddress(in.broker, d.base)
 }
@@ -113,7 +113,7 @@ func (d *httpDoor) lead(in inside) error {
 func (d *httpDoor) serve(ctx context.Context, grace time.Duration) error {
 	d.serving.Store(true)
 	defer d.serving.Store(false)
-	return gateway.Serve(ctx, d.ln, d.handler, grace, d.log)
+	return gateway.Serve(ctx, d.ln, &d.inside, grace, d.log)
 }
 
 func (d *httpDoor) healthy() error {
@@ -121,4 +121,18 @@ func (d *httpDoor) healthy() error {
 		return errors.New("it does not serve")
 	}
 	return nil
+}
+
+// entrance is a handler that does not know from the start what it leads to.
+type entrance struct{ to atomic.Pointer[http.Handler] }
+
+func (e *entrance) lead(to http.Handler) { e.to.Store(&to) }
+
+// ServeHTTP implements http.Handler.
+func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if to := e.to.Load(); to != nil {
+		(*to).ServeHTTP(w, r)
+		return
+	}
+	gateway.Starting().ServeHTTP(w, r)
 }

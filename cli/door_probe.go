@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +17,10 @@ import (
 
 // probeDoor is health and metrics alone, without a token, on a port of their own.
 type probeDoor struct {
-	listen  string
-	handler http.Handler
-	ln      net.Listener
-	log     *slog.Logger
+	listen string
+	inside entrance
+	ln     net.Listener
+	log    *slog.Logger
 }
 
 func (d *probeDoor) name() string { return "probes" }
@@ -34,7 +33,7 @@ func (d *probeDoor) open(ctx context.Context, o *millrace.Options) (address stri
 	if d.listen == "off" {
 		return "", nil
 	}
-	d.handler, d.log = http.NotFoundHandler(), o.Logger
+	d.log = o.Logger
 	d.ln, err = gateway.ListenProbes(ctx, d.listen)
 	if errors.Is(err, gateway.ErrAddress) {
 		return "", usage("choose another with --probe-listen", "%w", err)
@@ -46,12 +45,12 @@ func (d *probeDoor) open(ctx context.Context, o *millrace.Options) (address stri
 }
 
 func (d *probeDoor) lead(in inside) error {
-	d.handler = in.app.Probes()
+	d.inside.lead(in.app.Probes())
 	return nil
 }
 
 func (d *probeDoor) serve(ctx context.Context, grace time.Duration) error {
-	return gateway.Serve(ctx, d.ln, d.handler, grace, d.log)
+	return gateway.Serve(ctx, d.ln, &d.inside, grace, d.log)
 }
 
 // healthy is nil: who asks is answered by this door or by another one.

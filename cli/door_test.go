@@ -58,7 +58,7 @@ func appOf(t *testing.T) *millrace.App {
 func TestDoorsEndAfterThePipelineHasDrained(t *testing.T) {
 	var log []string
 	all := []door{&fakeDoor{called: "open", address: "here", log: &log}, &fakeDoor{called: "off", log: &log}}
-	open, err := openDoors(t.Context(), all, nil)
+	open, err := openDoors(t.Context(), all, nil, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestDoorsEndAfterThePipelineHasDrained(t *testing.T) {
 		<-ctx.Done()
 		log = append(log, "the pipeline has drained")
 		return nil
-	}, time.Second)
+	})
 	if got := strings.Join(log, ", "); err != nil || got != "the pipeline has drained, open ends" {
 		t.Errorf("%s (%v)", got, err)
 	}
@@ -77,7 +77,7 @@ func TestDoorsEndAfterThePipelineHasDrained(t *testing.T) {
 func TestAPipelineEndsWithADoorAndSaysWhich(t *testing.T) {
 	broken := errors.New("no more files")
 	app := appOf(t)
-	open, err := openDoors(t.Context(), []door{&fakeDoor{called: "side", address: "here", ends: broken}}, nil)
+	open, err := openDoors(t.Context(), []door{&fakeDoor{called: "side", address: "here", ends: broken}}, nil, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestAPipelineEndsWithADoorAndSaysWhich(t *testing.T) {
 	if err := app.Healthy(); err == nil || err.Error() != "side: no more files" {
 		t.Errorf("the health is %v", err)
 	}
-	err = open.serve(t.Context(), app.Run, time.Second)
+	err = open.serve(t.Context(), app.Run)
 	if !errors.Is(err, broken) || err.Error() != "side: no more files" {
 		t.Errorf("it ends with %v", err)
 	}
@@ -97,7 +97,7 @@ func TestWhenADoorIsStuckThoseBeforeItGiveTheirAddressesBack(t *testing.T) {
 	var log []string
 	stuck := errors.New("another process has the port")
 	all := []door{&fakeDoor{called: "first", address: "here", log: &log}, &fakeDoor{called: "second", stuck: stuck, log: &log}}
-	if _, err := openDoors(t.Context(), all, nil); !errors.Is(err, stuck) {
+	if _, err := openDoors(t.Context(), all, nil, time.Second); !errors.Is(err, stuck) {
 		t.Errorf("it opens with %v", err)
 	}
 	if got := strings.Join(log, ", "); got != "first ends" {

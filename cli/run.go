@@ -81,11 +81,11 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	}
 	// What is wrong with an address is known before topics or a directory are made.
 	options := millrace.Options{Models: c.models, Only: o.only, Grace: o.grace, Logger: log}
-	open, err := openDoors(ctx, o.doors, &options)
+	open, err := openDoors(ctx, o.doors, &options, o.grace)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, open.close(ctx)) }()
+	defer func() { err = errors.Join(err, open.close()) }()
 	tracer, stopTracing, err := Tracing(ctx, p.Name)
 	if err != nil {
 		return err
@@ -93,9 +93,6 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	defer func() { err = errors.Join(err, finish(ctx, stopTracing)) }()
 	b, err := brokers.Open(ctx, p.BrokerURL(), brokers.Options{DataDir: o.dataDir, Logger: log, Wait: time.Duration(o.wait)})
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // it was stopped while it waited
-		}
 		return inUse(err)
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
@@ -113,7 +110,7 @@ func (c *console) run(ctx context.Context, file string, o runOptions) (err error
 	running = true
 	log.Info("running", append([]any{"pipeline", p.Name, "data_dir", o.dataDir, "services", len(a.Status())}, open.addresses...)...)
 	begun := time.Now()
-	err = open.serve(ctx, a.Run, o.grace)
+	err = open.serve(ctx, a.Run)
 	c.sumUp(a, time.Since(begun))
 	return err
 }

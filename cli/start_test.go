@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -32,6 +33,17 @@ func TestAWrongAddressLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// freePort is an address that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // A broker that takes connections and says nothing keeps run from starting.
 func TestAProcessThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
 	for _, scheme := range []string{"redis", "kafka"} {
@@ -43,7 +55,8 @@ func TestAProcessThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
 			}
 			defer silent.Close()
 			write(t, "desk.yaml", fmt.Sprintf("broker: %s://%s\n%s", scheme, silent.Addr(), desk))
-			run := launch(t, "run", "desk.yaml", "--listen", "127.0.0.1:0")
+			port := freePort(t)
+			run := launch(t, "run", "desk.yaml", "--listen", port)
 			conn, err := silent.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -51,6 +64,15 @@ func TestAProcessThatIsStoppedWhileItStartsHasNotFailed(t *testing.T) {
 			defer conn.Close()
 			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil { // it waits for an answer now
 				t.Fatal(err)
+			}
+			for at, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/v1/topics": 503} {
+				resp, err := http.Get("http://" + port + at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.Body.Close(); resp.StatusCode != want {
+					t.Errorf("%s: %s while it waits for its broker", at, resp.Status)
+				}
 			}
 			if code := run.stop(syscall.SIGTERM); code != exitOK {
 				t.Errorf("exit code %d\n%s", code, run.logged())

@@ -42,6 +42,18 @@ func watchRoutes() []route {
 	}}
 }
 
+// Starting answers for a process that has no gateway yet, as it waits for its broker
+// or loads its models: it is healthy, and everything else is refused with status 503.
+func Starting() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			_ = check(w, nil) // which does not fail
+			return
+		}
+		writeError(w, refuse(http.StatusServiceUnavailable, "try again later", "the process has just started and is not ready"))
+	})
+}
+
 // Probes are health, readiness and metrics alone, for those who have no token: what
 // starts and stops the process, and what measures it. They are answered whatever
 // the Host header says.
