@@ -53,6 +53,7 @@ func publishRoute() route {
 			textParam("key", "The field, text or number, that has the record's key: records with one key stay in order. Left out: no key."),
 			boolParam("envelope", "Each value is an `Envelope`: value, key and headers."),
 			numberParam("line", 1, 0, 1, "Number of the body's first line, for errors, when the input is sent in parts."),
+			headerParam("Idempotency-Key", "Refused: no broker remembers keys yet, so that a request which is sent again may publish its records twice."),
 			headerParam("traceparent", "The trace that the records continue (W3C Trace Context); it becomes a header of theirs."),
 		},
 		body: []content{
@@ -67,6 +68,7 @@ func publishRoute() route {
 			http.StatusRequestTimeout:        bodyStopped,
 			http.StatusRequestEntityTooLarge: "The body or a record is too large.",
 			http.StatusServiceUnavailable:    "The process is about to stop, the broker is out of reach, or too many requests publish at once. If the broker did not answer in time, whether it has the records is not known.",
+			http.StatusNotImplemented:        "The request has an Idempotency-Key, which no broker remembers yet.",
 			http.StatusInsufficientStorage:   "The broker's disk is full.",
 		}),
 		example: `curl -sf -H 'Content-Type: application/json' -d '{"id": "T-1", "text": "my mini is dead"}' \
@@ -81,6 +83,11 @@ printf '%s\n' '{"id": "T-2", "text": "thank you!"}' '{"id": "T-3", "body": "a fo
 func (g *Gateway) publish(w http.ResponseWriter, r *call) error {
 	if g.draining.Load() {
 		return errDraining
+	}
+	// Who relies on it must not find out when the records are there twice.
+	if r.Header.Get("Idempotency-Key") != "" {
+		return refuse(http.StatusNotImplemented, "leave the header out, and let readers tell repetitions by an id in the record",
+			"an Idempotency-Key is not remembered: records that are published again would be there twice")
 	}
 	topic := r.PathValue("topic")
 	if err := r.checkTopic(topic); err != nil {

@@ -23,7 +23,7 @@ import (
 // trial is a request and what it meets.
 type trial struct {
 	path, contentType, body string
-	host, token             string
+	host, token, key        string
 	options                 Options
 	broken                  error // of every call of the broker
 	before                  func(*testing.T, *Gateway, *broker.Broker)
@@ -47,6 +47,7 @@ func trials() map[string]map[int]trial {
 			404: {path: "/v1/topics/ticket/records", contentType: typeJSON, body: "1"},
 			408: {path: path, contentType: typeNDJSON, send: stalled, options: impatient},
 			413: {path: path, contentType: typeJSON, body: "[1,2]", options: Options{MaxBodyBytes: 4}},
+			501: {path: path, contentType: typeJSON, body: "1", key: "k-1"},
 			507: {path: path, contentType: typeJSON, body: "1", broken: broker.ErrFull},
 		},
 		"read": {
@@ -191,6 +192,9 @@ func (c trial) answer(t *testing.T, method string) answer {
 	req, err := http.NewRequestWithContext(t.Context(), method, client.Base+c.path, c.send)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.key != "" {
+		req.Header.Set("Idempotency-Key", c.key)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
