@@ -47,6 +47,8 @@ func (r *rowReader) next() (Record, error) {
 		}
 		fields, reason := r.split(text)
 		switch {
+		case reason != "" && r.header == nil:
+			return Record{}, fmt.Errorf("line %d, which names the columns, %s", start, reason)
 		case reason != "":
 			return reject(start, text, reason), nil
 		case r.header == nil:
@@ -66,6 +68,9 @@ func (r *rowReader) split(text []byte) (fields []string, reason string) {
 	if at := sanitize.InvalidUTF8(text); at >= 0 {
 		return nil, fmt.Sprintf("invalid UTF-8 at byte %d of the row", at)
 	}
+	if r.columns(text) > maxColumns {
+		return nil, fmt.Sprintf("has more than %d fields", maxColumns)
+	}
 	r.row.Reset(text)
 	if r.csv == nil {
 		r.csv = csv.NewReader(&r.row)
@@ -83,6 +88,28 @@ func (r *rowReader) split(text []byte) (fields []string, reason string) {
 		return nil, "not CSV: " + err.Error()
 	}
 	return fields, ""
+}
+
+// maxColumns bounds the fields of a row, each of which takes many times the one byte
+// that it can be written in.
+const maxColumns = 10_000
+
+// columns is how many fields a row has at most: it takes separators outside of
+// quotes for such, and in a table with tabs all of them.
+func (r *rowReader) columns(text []byte) int {
+	if r.format == TSV {
+		return 1 + bytes.Count(text, []byte{'\t'})
+	}
+	n, quoted := 1, false
+	for _, c := range text {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == ',' && !quoted:
+			n++
+		}
+	}
+	return n
 }
 
 func (r *rowReader) setHeader(fields []string) error {
