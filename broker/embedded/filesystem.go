@@ -299,9 +299,12 @@ type file struct {
 func (f *file) Write(p []byte) (int, error) {
 	written := 0
 	err := f.fs.change(f.vital, func() error {
-		n, err := f.File.Write(p[written:])
-		if f.sums != nil {
-			f.fs.ledger.wrote(f.sums, p[written:written+n])
+		var n int
+		var err error
+		if f.sums == nil {
+			n, err = f.File.Write(p[written:])
+		} else {
+			n, err = f.fs.ledger.write(f.sums, f.File, p[written:])
 		}
 		written += n
 		return err
