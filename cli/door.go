@@ -32,7 +32,7 @@ type door interface {
 	// serve answers programs until ctx ends, which is after the pipeline has drained,
 	// and then waits for those that are in, at most for grace. It is called once, when
 	// the door is open, and gives the address back. Until lead is called nothing is
-	// let in: programs are told that the process has just started.
+	// let in: programs are answered that the process has just started.
 	serve(ctx context.Context, grace time.Duration) error
 
 	// lead says what the door leads to, when that is there: it may have waited long

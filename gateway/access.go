@@ -35,7 +35,7 @@ type Access struct{ file *watched[[]grant] }
 
 // OpenAccess reads a file of tokens. The error names the line and column of what is
 // wrong, and no token. A file that is wrong later changes nothing: what it said
-// before holds, and the logger is told why; nil is slog.Default().
+// before holds, and why is logged; a nil logger is slog.Default().
 func OpenAccess(file string, logger *slog.Logger) (*Access, error) {
 	w, err := watch(func() ([]grant, error) { return readGrants(file) }, logger, file)
 	if err != nil {

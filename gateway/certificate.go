@@ -17,8 +17,8 @@ import (
 type Certificate struct{ files *watched[*tls.Certificate] }
 
 // OpenCertificate reads a certificate (with those between it and its authority) and
-// its key, both PEM. What is read again later and is wrong changes nothing, and the
-// logger is told; nil is slog.Default().
+// its key, both PEM. What is read again later and is wrong changes nothing and is
+// logged; a nil logger is slog.Default().
 func OpenCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
 	w, err := watch(func() (*tls.Certificate, error) {
 		c, err := tls.LoadX509KeyPair(certFile, keyFile)
