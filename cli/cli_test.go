@@ -123,7 +123,7 @@ func TestWhatIsWrongWithACommandIsOneLineWithAHintAndExitCode2(t *testing.T) {
 		{[]string{"topics", "--server", "here"}, "millrace: --server \"here\" is not a URL\n  write it as http://127.0.0.1:8088\n"},
 		{[]string{"topics", "--server", "http://127.0.0.1:1", "-p", "desk.yaml"}, "millrace: --server says it all: leave out -p and --data-dir\n"},
 		{[]string{"run", "desk.yaml", "--only", "taggr"}, "millrace: --only: no service or gather is called \"taggr\"\n  did you mean tagger?\n"},
-		{[]string{"run", "desk.yaml", "--listen", "0.0.0.0:80"}, "millrace: listen on \"0.0.0.0:80\": the address cannot be used: only 127.0.0.1, [::1] and localhost are allowed, as there is no TLS and no token yet\n  choose a port of this machine with --listen 127.0.0.1:PORT, or a free one with --listen 127.0.0.1:0\n"},
+		{[]string{"run", "desk.yaml", "--listen", "0.0.0.0:80"}, "millrace: --listen 0.0.0.0:80 is reached from other machines, which needs a certificate and tokens\n  give --tls-cert, --tls-key and --tokens, or listen on this machine only, with --listen 127.0.0.1:PORT\n"},
 		{[]string{"publish", "tickets", "none.jsonl"}, "millrace: open none.jsonl: no such file or directory\n"},
 		{[]string{"completion", "tcsh"}, "millrace: invalid argument \"tcsh\" for \"millrace completion\"\n  usage: millrace completion bash|zsh|fish|powershell [flags]\n"},
 	} {
