@@ -121,8 +121,8 @@ type driver struct {
 
 	joins     atomic.Int64 // to name members
 	backingUp atomic.Bool
-	written   uint64    // bytes in the log when retention looked last
-	appenders sync.Pool // of *appender
+	written   atomic.Uint64 // bytes in the log when retention looked last
+	appenders sync.Pool     // of *appender
 }
 
 var _ broker.Driver = (*driver)(nil)

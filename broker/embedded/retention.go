@@ -119,7 +119,7 @@ func (d *driver) deleteOldOf(p *partition, r retention) error {
 	if err := d.apply(batch, false); err != nil {
 		return err
 	}
-	p.reclaim = true
+	p.reclaim.Store(true)
 	return nil
 }
 
@@ -130,10 +130,9 @@ func (d *driver) reclaim(ctx context.Context) error {
 	var errs []error
 	for _, t := range d.allTopics() {
 		for _, p := range t.partitions {
-			if !p.reclaim {
+			if !p.reclaim.CompareAndSwap(true, false) {
 				continue
 			}
-			p.reclaim = false
 			end := appendOffsetKey(logPrefix(t.id, p.index), p.start.Load())
 			if err := d.db.Compact(ctx, p.prefix, end, false); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", p, d.described(err)))
@@ -148,8 +147,7 @@ func (d *driver) reclaim(ctx context.Context) error {
 // (filesystem.go).
 func (d *driver) shrinkLogs() error {
 	written := d.db.Metrics().WAL.BytesIn
-	quiet := written-d.written < keptLogs/16
-	d.written = written
+	quiet := written-d.written.Swap(written) < keptLogs/16
 	if !quiet || d.db.Metrics().WAL.ObsoletePhysicalSize < keptLogs {
 		return nil
 	}

@@ -53,7 +53,7 @@ type partition struct {
 	mu     sync.Mutex
 	recent []entry // the tail of the log that is in memory, without a gap up to next
 
-	reclaim bool // of the goroutine of retention: something was deleted
+	reclaim atomic.Bool // something was deleted whose space is not given back
 
 	watchMu  sync.Mutex
 	watchers atomic.Pointer[[]*watcher]
@@ -286,5 +286,6 @@ func (d *driver) recoverPartition(p *partition) error {
 		return err
 	}
 	p.start.Store(first.base)
+	p.reclaim.Store(first.base > 0) // what was deleted may not be given back yet
 	return d.described(it.Error())
 }
