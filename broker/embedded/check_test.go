@@ -112,6 +112,31 @@ func TestADamagedBlobIsNamedAndAllElseIsSalvaged(t *testing.T) {
 	}
 }
 
+// Pebble panics when it finds that the end of a blob file is damaged, in the
+// goroutine that happens to open it.
+func TestADamagedEndOfABlobFileEndsNoProcess(t *testing.T) {
+	dir, _ := filled(t)
+	blobs, err := filepath.Glob(filepath.Join(dir, "*.blob"))
+	must(t, err)
+	for _, path := range blobs {
+		info, err := os.Stat(path)
+		must(t, err)
+		flip(t, path, int(info.Size())-10, 0x40)
+	}
+	b := openDir(t, dir, Options{})
+	_, err = readAll(b, "t", broker.Start())
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), ".blob") {
+		t.Errorf("reading gives %v, want an error that names the file", err)
+	}
+	publish(t, b, "only-1", "goes on")
+	must(t, driverOf(b).flush())
+	_ = driverOf(b).db.Compact(t.Context(), []byte{kindLog}, []byte{kindLog + 1}, false) // it may fail
+	must(t, b.Close())
+	if r := checked(t, dir, ""); len(r.Faults) != len(blobs) || len(r.Losses) == 0 {
+		t.Errorf("the report is %+v", r)
+	}
+}
+
 func TestADamagedLogIsSalvagedUpToTheDamage(t *testing.T) {
 	dir, records := killed(t, true)
 	path, written := newestLog(t, dir)
