@@ -248,6 +248,14 @@ func TestWritingWaitsForReadersAndReadersDoNotMeetAWriter(t *testing.T) {
 	}
 }
 
+func TestAWriterThatReadersKeepOutSaysSo(t *testing.T) {
+	dir := stopped(t)
+	openDir(t, dir, Options{ReadOnly: true})
+	if _, err := Open(dir, Options{Logger: quiet}); !errors.Is(err, broker.ErrInUse) || !strings.Contains(err.Error(), "reads it") {
+		t.Errorf("a writer beside a reader that stays gets %v", err)
+	}
+}
+
 func TestACopyOfALiveDirectoryIsAnotherOne(t *testing.T) {
 	dir := stopped(t)
 	live := openDir(t, dir, Options{Address: "127.0.0.1:4242"})

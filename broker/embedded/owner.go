@@ -110,10 +110,13 @@ func lockPlace(dir string, alone bool) (io.Closer, error) {
 		if err == nil || !errors.Is(err, errLocked) {
 			return lock, err
 		}
-		if alone && errors.Is(mustBeLocked(dir), fs.ErrNotExist) && time.Since(begun) < readersEnd {
-			continue // it is read, which does not take long, or was asked for its owner
+		if !alone || !errors.Is(mustBeLocked(dir), fs.ErrNotExist) {
+			return nil, inUseBy(vfs.Default, dir)
 		}
-		return nil, inUseBy(vfs.Default, dir)
+		// It is read, which does not take long, or was asked for its owner.
+		if time.Since(begun) > readersEnd {
+			return nil, fmt.Errorf("%w by a command that reads it, such as tail --follow: end it", broker.ErrInUse)
+		}
 	}
 }
 
