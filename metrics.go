@@ -44,7 +44,7 @@ func newMetrics() *metrics {
 		stray:     counter("stray_total", "Records in a gathered topic that descend from no source of the gather."),
 		foreign:   counter("foreign_total", "Records in a gather's own topic that it did not write, found when it is restored."),
 		cut:       counter("cut_total", "Answers of a gather that leave something out, as it was too large or could not be read, and say so."),
-		lag:       gauge("lag_records", "Records that the service has not taken yet."),
+		lag:       gauge("lag_records", "Records that the service or gather has not settled yet."),
 		open:      gauge("open_joins", "Sources that wait for parts."),
 		calls:     gauge("model_calls", "Calls of the model in flight."),
 		taken:     gauge("open_records", "Records taken and not settled."),

@@ -38,7 +38,7 @@ type Status struct {
 	Abandoned int64 `json:"abandoned,omitempty"` // calls of the model past their time that have not returned
 	Late      int64 `json:"late,omitempty"`      // answers to such calls, which were dropped
 
-	Lag       int64     `json:"lag"` // records it has not taken yet
+	Lag       int64     `json:"lag"` // records it has not settled yet
 	Paused    bool      `json:"paused,omitempty"`
 	AwaySince time.Time `json:"away_since,omitzero"` // since when it waits for its model; zero: it does not
 	Away      string    `json:"away,omitempty"`      // the model's last error then

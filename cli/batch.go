@@ -149,7 +149,7 @@ func interrupted(p batch.Progress, dataDir string) error {
 func (c *console) batchSummary(p batch.Progress, took time.Duration, o batchOptions) error {
 	fmt.Fprintf(c.err, "%s answered in %s", plural(int(p.Written), "record"), took.Round(time.Second/100))
 	if p.Failed > 0 {
-		fmt.Fprintf(c.err, ", %d of them without a part that failed", p.Failed)
+		fmt.Fprintf(c.err, ", %d of them partial: a part failed or is missing", p.Failed)
 	}
 	fmt.Fprintln(c.err)
 	if p.Rejected > 0 {

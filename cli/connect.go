@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -275,7 +276,11 @@ func (c *console) use(ctx context.Context, t target, to purpose, work func(*conn
 // unreachable tells what to do when no process answers.
 func unreachable(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, context.Canceled) {
-		return hinted(fmt.Errorf("no answer from the process: %w", e.Err), "is it running? Start it with millrace run")
+		hint := "is it running? Start it with millrace run"
+		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+			hint = "SSL_CERT_FILE=FILE names the certificates to trust, such as the process's own"
+		}
+		return hinted(fmt.Errorf("no answer from the process: %w", e.Err), hint)
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func newGroupsCommand(c *console) *cobra.Command {
 		Use:   "groups [GROUP]",
 		Short: "List consumer groups and their lag, or one group's positions",
 		Long: `Groups lists the consumer groups: which topics each reads, with how many members,
-and its lag, the number of records it has not taken yet. With a group it lists
+and its lag, the number of records it has not settled yet. With a group it lists
 the group's position in each partition.` + helpTarget,
 		Example: `  millrace groups
   millrace groups support-desk.tagger`,

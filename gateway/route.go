@@ -193,7 +193,8 @@ func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 			return // the client has gone, and what failed is a consequence
 		}
 		status = e.Status
-		if status >= 500 || status == http.StatusForbidden && len(who.logged()) > 0 {
+		// A probe asks again and again, and what it asks about logs itself.
+		if status >= 500 && !route.open || status == http.StatusForbidden && len(who.logged()) > 0 {
 			g.o.Logger.Warn("request refused", append([]any{"route", route.pattern(), "status", status, "error", e.Message}, who.logged()...)...)
 		}
 		writeError(w, e)

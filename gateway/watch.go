@@ -24,7 +24,7 @@ func watchRoutes() []route {
 		handle:  (*Gateway).healthy,
 	}, {
 		method: "GET", path: "/readyz", id: "ready", title: "Is it ready?",
-		about:  "Whether it can be published to: the broker was reached, every service runs, and the process is not about to stop.",
+		about:  "Whether it answers what is published: the broker was reached, every service runs, none waits for its model, and the process is not about to stop.",
 		answer: well, errors: map[int]string{http.StatusServiceUnavailable: "It is not; the error says what is missing."},
 		example: `curl -sf http://127.0.0.1:8088/readyz`,
 		handle:  (*Gateway).ready,

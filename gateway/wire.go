@@ -201,7 +201,7 @@ type Group struct {
 	Name       string   `json:"name" jsonschema:"the group's name"`
 	Topics     []string `json:"topics" jsonschema:"that it reads"`
 	Members    int      `json:"members" jsonschema:"consumers that share the partitions"`
-	Lag        int64    `json:"lag" jsonschema:"records that it has not taken yet"`
+	Lag        int64    `json:"lag" jsonschema:"records that it has not settled yet"`
 	Partitions []Place  `json:"partitions,omitempty" jsonschema:"where it stands; left out in the list of groups"`
 }
 
@@ -211,6 +211,6 @@ type Place struct {
 	Partition int32  `json:"partition" jsonschema:"from 0"`
 	Position  int64  `json:"position" jsonschema:"offset of the next record it takes"`
 	End       int64  `json:"end" jsonschema:"greater than the offset of the last record"`
-	Lag       int64  `json:"lag" jsonschema:"records that it has not taken yet"`
+	Lag       int64  `json:"lag" jsonschema:"records that it has not settled yet"`
 	Member    string `json:"member,omitempty" jsonschema:"the consumer that has the partition"`
 }
