@@ -313,17 +313,6 @@ func TestAClockThatStandsStillUsesUpItsNumbersAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestAnEntryThatCannotBeReadIsAnErrorThatSaysWhy(t *testing.T) {
-	s := servers.Start(t, servers.Options{})
-	b := open(t, s.URL(), conformanceOptions)
-	create(t, b, "in", 1)
-	c := join(t, b, "g", "in")
-	must(t, s.Client().XAdd(bounded(t), &redis.XAddArgs{Stream: "{millrace}:in:0", ID: "1767870000123000-0", Values: []any{"value", "v"}}).Err())
-	if _, err := c.Poll(bounded(t), broker.Want{}); err == nil || !strings.Contains(err.Error(), "with the id *") {
-		t.Errorf("poll: %v", err)
-	}
-}
-
 func TestAServerThatWouldDeleteRecordsIsRefused(t *testing.T) {
 	s := servers.Start(t, servers.Options{Args: []string{"--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"}})
 	_, err := Open(bounded(t), s.URL(), conformanceOptions)

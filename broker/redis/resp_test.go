@@ -63,7 +63,6 @@ func TestAnAnswerIsReadIntoRecords(t *testing.T) {
 func TestAnswersThatAreErrorsOrBrokenAreErrors(t *testing.T) {
 	for raw, want := range map[string]string{
 		"-LOADING Redis is loading the dataset in memory\r\n":                                  "LOADING",
-		"*1\r\n" + streamAnswer("s0", []string{"1-1000000", "value", "v"}):                     "with the id *",
 		"*1\r\n" + streamAnswer("other", []string{"1-0", "value", "v"}):                        "cannot be read",
 		"*1\r\n" + strings.TrimSuffix(streamAnswer("s0", []string{"1-0", "value", "v"}), "\n"): "ends early",
 		":3\r\n": "cannot be read",
@@ -76,6 +75,17 @@ func TestAnswersThatAreErrorsOrBrokenAreErrors(t *testing.T) {
 	a := &answer{request: testRequest()}
 	if err := a.parse([]byte("*-1\r\n")); err != nil {
 		t.Errorf("nothing to read is an error: %v", err)
+	}
+}
+
+func TestAnAnswerIsReadUpToAForeignID(t *testing.T) {
+	a := &answer{request: testRequest()}
+	raw := "*1\r\n" + streamAnswer("s0", []string{"1-0", "value", "v"}, []string{"1-1000000", "value", "v"}, []string{"2-0", "value", "v"})
+	if err := a.parse([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	if ch := a.chunks[0]; len(ch.records) != 1 || ch.beyond != "1-1000000" {
+		t.Errorf("%d records before %q", len(ch.records), ch.beyond)
 	}
 }
 
