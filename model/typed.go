@@ -101,12 +101,12 @@ func (m *typed[In, Out]) Predict(ctx context.Context, items []Item) ([]Answer, e
 			continue
 		}
 		if n < 0 || n >= len(values) {
-			return nil, fmt.Errorf("the model gave an error for item %d of %d, counted from 0: %w", n, len(values), err)
+			return nil, fmt.Errorf("%w: an error for item %d of %d, counted from 0: %w", ErrCount, n, len(values), err)
 		}
 		answered--
 	}
 	if len(outs) != len(values) && (len(outs) != 0 || answered > 0) {
-		return nil, fmt.Errorf("the model gave %d answers to %d items", len(outs), len(values))
+		return nil, fmt.Errorf("%w: %d answers to %d items", ErrCount, len(outs), len(values))
 	}
 	for n, i := range places {
 		if err := failed[n]; err != nil {
@@ -218,6 +218,11 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("the model panicked: %v", e.Value) }
+
+// ErrCount is what a call of a model failed with that did not answer each of its
+// items once. Like a panic it is taken for a fault of the model's code that an item
+// brings about.
+var ErrCount = errors.New("the model gave another number of answers than it was asked for")
 
 // ErrExit is what a call of a model failed with that ended its goroutine, as
 // runtime.Goexit does and with it testing's FailNow.

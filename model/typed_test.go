@@ -142,12 +142,12 @@ func TestErrorsBelongToSingleItems(t *testing.T) {
 		"all":                        {nil, model.Errors{0: none, 1: none, 2: none}, "error: none left error: none left error: none left"},
 		"wrapped":                    {[]int{1, 0, 3}, fmt.Errorf("call: %w", model.Errors{1: none}), "1 error: none left 3"},
 		"another":                    {[]int{1, 2, 3}, none, "failed: none left"},
-		"too few":                    {[]int{1, 2}, nil, "failed: the model gave 2 answers to 3 items"},
-		"too many":                   {[]int{1, 2, 3, 4}, nil, "failed: the model gave 4 answers to 3 items"},
-		"no answers to those left":   {nil, model.Errors{1: none}, "failed: the model gave 0 answers to 3 items"},
-		"nil ones without answers":   {nil, model.Errors{0: none, 1: nil, 2: none}, "failed: the model gave 0 answers to 3 items"},
-		"for an item that is not":    {[]int{1, 2, 3}, model.Errors{3: none}, "failed: the model gave an error for item 3 of 3, counted from 0: none left"},
-		"for an item below the rest": {[]int{1, 2, 3}, model.Errors{-1: none}, "failed: the model gave an error for item -1 of 3, counted from 0: none left"},
+		"too few":                    {[]int{1, 2}, nil, "failed: " + model.ErrCount.Error() + ": 2 answers to 3 items"},
+		"too many":                   {[]int{1, 2, 3, 4}, nil, "failed: " + model.ErrCount.Error() + ": 4 answers to 3 items"},
+		"no answers to those left":   {nil, model.Errors{1: none}, "failed: " + model.ErrCount.Error() + ": 0 answers to 3 items"},
+		"nil ones without answers":   {nil, model.Errors{0: none, 1: nil, 2: none}, "failed: " + model.ErrCount.Error() + ": 0 answers to 3 items"},
+		"for an item that is not":    {[]int{1, 2, 3}, model.Errors{3: none}, "failed: " + model.ErrCount.Error() + ": an error for item 3 of 3, counted from 0: none left"},
+		"for an item below the rest": {[]int{1, 2, 3}, model.Errors{-1: none}, "failed: " + model.ErrCount.Error() + ": an error for item -1 of 3, counted from 0: none left"},
 	} {
 		m := model.JSON("test@1", func(context.Context, []int) ([]int, error) { return c.outs, c.err })
 		answers, err := m.Predict(t.Context(), items("1", "2", "3"))

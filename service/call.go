@@ -179,7 +179,7 @@ func ask(ctx context.Context, m model.Model, items []model.Item) reply {
 		return reply{failed: faultOf(err)}
 	}
 	if len(answers) != len(items) {
-		return reply{failed: &fault{of: broken, text: fmt.Sprintf("the model gave %d answers to %d items", len(answers), len(items))}}
+		return reply{failed: faultOf(fmt.Errorf("%w: %d answers to %d items", model.ErrCount, len(answers), len(items)))}
 	}
 	r := reply{answers: answers}
 	for n := range answers {
@@ -228,7 +228,7 @@ func faultOf(err error) (f *fault) {
 		f.of = away
 	case errors.As(err, &panicked):
 		f.of, f.stack = broken, panicked.Stack
-	case errors.Is(err, model.ErrExit):
+	case errors.Is(err, model.ErrExit), errors.Is(err, model.ErrCount):
 		f.of = broken
 	}
 	return f

@@ -3,6 +3,7 @@
 package service_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestAConfigurationThatCannotBeIsAnErrorOfNew(t *testing.T) {
 		"it reads what it says": {func(c *service.Config) { c.To = "in" }, "these must be different topics"},
 		"it reads its dead":     {func(c *service.Config) { c.From = []string{"in", "svc.dead"} }, "these must be different topics"},
 		"equal outputs":         {func(c *service.Config) { c.Dead = "out" }, "these must be different topics"},
+		"too much at once":      {func(c *service.Config) { c.Concurrency = math.MaxInt }, "give it at most 4096"},
 		"concurrency":           {func(c *service.Config) { c.Concurrency = -1 }, "Config.Concurrency is negative"},
 		"attempts":              {func(c *service.Config) { c.Attempts = -1 }, "Config.Attempts is negative"},
 		"backoff":               {func(c *service.Config) { c.Backoff = -1 }, "Config.Backoff is negative"},

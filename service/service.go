@@ -135,6 +135,9 @@ func New(b *broker.Broker, c Config) (*Service, error) {
 	}, nil
 }
 
+// maxConcurrency is the most calls in flight, as in a pipeline file.
+const maxConcurrency = 4096
+
 // check finds what is missing in a configuration or cannot be.
 func (c *Config) check(b *broker.Broker) error {
 	if b == nil {
@@ -175,6 +178,9 @@ func (c *Config) check(b *broker.Broker) error {
 		if n < 0 {
 			return fmt.Errorf("Config.%s is negative", name)
 		}
+	}
+	if c.Concurrency > maxConcurrency {
+		return fmt.Errorf("Config.Concurrency is %d, give it at most %d", c.Concurrency, maxConcurrency)
 	}
 	return nil
 }

@@ -301,6 +301,17 @@ func TestAPoisonRecordIsOneDeadLetterAndItsMatesAreAnswered(t *testing.T) {
 	}
 }
 
+// A model that never answers each item once has answered nothing else, and its
+// items become dead letters all the same.
+func TestATypedModelThatMiscountsIsNotAway(t *testing.T) {
+	b := newBench(t)
+	b.publish("1", "2", "3")
+	b.serve(model.JSON("typed@1", func(_ context.Context, items []int) ([]int, error) {
+		return make([]int, len(items)+1), nil
+	}), func(c *service.Config) { c.Attempts = 2 })
+	want(t, "results", values(b.read("out", 3)), []string{"failed", "failed", "failed"})
+}
+
 func TestAnInvalidItemIsNotTriedAgain(t *testing.T) {
 	b := newBench(t)
 	b.publish("bad")
