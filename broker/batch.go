@@ -111,6 +111,10 @@ func (c *Consumer) settleAll(ctx context.Context, results []Record, routed []int
 		c.mu.Unlock()
 		return ErrFenced
 	}
+	if slices.ContainsFunc(c.open, func(b *Batch) bool { return b.inside && !b.busy }) {
+		c.mu.Unlock()
+		return errTwice
+	}
 	b := c.all // of an earlier call that does not know what became of it
 	if b == nil {
 		b = c.newBatch()

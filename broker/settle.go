@@ -26,17 +26,19 @@ type settle struct {
 	covers  []*Batch // by a Consumer.Settle: what was open then
 }
 
-// errTwice is for a second Settle of a batch beside the first.
+// errTwice is for a second Settle of a batch beside the first, and for one of all
+// open batches beside that of one of them.
 var errTwice = errors.New("another Settle of this is under way")
 
 // settle waits until the batch is settled or cannot be.
 func (c *Consumer) settle(ctx context.Context, b *Batch, results []Record, routed []int32) error {
 	c.mu.Lock()
-	if b.over || b.inside {
+	if b.inside || !b.all && c.all != nil && c.all.inside {
 		defer c.mu.Unlock()
-		if b.inside {
-			return errTwice
-		}
+		return errTwice
+	}
+	if b.over {
+		defer c.mu.Unlock()
 		return b.err
 	}
 	b.inside = true

@@ -26,6 +26,22 @@ func TestSettleOfAllTakesWhatIsOpen(t *testing.T) {
 	})
 }
 
+// One of the two would be settled without its results.
+func TestSettleOfAllIsRefusedBesideThatOfABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := joinFake(t, 1)
+		b := singles(t, c, m, 2)
+		waits := begin(t.Context(), b[1], "second") // for the first
+		synctest.Wait()
+		if err := c.Settle(t.Context(), results("all")...); !errors.Is(err, errTwice) {
+			t.Errorf("Settle of all returned %v beside that of a batch", err)
+		}
+		wantErr(t, "the first", begin(t.Context(), b[0], "first"), nil)
+		wantErr(t, "the second", waits, nil)
+		wantList(t, "settled", m.said(), "0:0-2 first second")
+	})
+}
+
 func TestSettleOfAllIsFencedUntilTheNextPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := joinFake(t, 2)
