@@ -35,9 +35,13 @@ func (a *App) Serve(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
+	if a.ran.Swap(true) { // before the address is given to anybody
+		return errors.Join(errRan, ln.Close())
+	}
 	base := "http://" + ln.Addr().String()
 	if a.c.Announce != nil {
 		if err := a.c.Announce(a.c.Broker, base); err != nil {
+			a.ran.Store(false) // nothing has run
 			return errors.Join(err, ln.Close())
 		}
 	}
@@ -51,7 +55,7 @@ func (a *App) Serve(ctx context.Context, address string) error {
 		served <- gateway.Serve(serving, ln, a.Handler(), a.c.Grace, a.c.Logger)
 		stop() // nobody could reach what runs on
 	}()
-	err = a.Run(running)
+	err = a.run(running)
 	end()
 	return errors.Join(err, <-served)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -138,6 +139,29 @@ func TestServeRunsAndAnswersUntilItsContextEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil || n != 1 {
 		t.Errorf("it gave %d answers and ended with %v", n, err)
+	}
+}
+
+// The address of one that serves is not taken from it by another call.
+func TestASecondServeAnnouncesNothing(t *testing.T) {
+	announced := make(chan string, 2)
+	a, err := New(t.Context(), open(t, vfs.NewMem()), load(t, graph), Options{
+		Grace:    math.MaxInt64, // which twice is no time
+		Announce: func(_ *broker.Broker, url string) error { announced <- url; return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(ctx, "127.0.0.1:0") }()
+	<-announced
+	if err := a.Serve(ctx, "127.0.0.1:0"); !errors.Is(err, errRan) || len(announced) > 0 {
+		t.Errorf("a second Serve returned %v and announced %d addresses", err, len(announced))
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -317,8 +318,14 @@ func parts(p *pipeline.Pipeline, name string) []gather.Part {
 // clean drain.
 func (a *App) Run(caller context.Context) error {
 	if a.ran.Swap(true) {
-		return errors.New("millrace: Run was called before: make another App")
+		return errRan
 	}
+	return a.run(caller)
+}
+
+var errRan = errors.New("millrace: Run was called before: make another App")
+
+func (a *App) run(caller context.Context) error {
 	ctx, cancel := context.WithCancelCause(caller)
 	defer cancel(nil)
 	defer a.gateway.Close()
@@ -360,7 +367,7 @@ func (a *App) drain(ended <-chan *unit) error {
 	for _, u := range a.units {
 		running[u] = true
 	}
-	limit := time.NewTimer(2*a.c.Grace + time.Second)
+	limit := time.NewTimer(2*min(a.c.Grace, math.MaxInt64/4) + time.Second)
 	defer limit.Stop()
 	for len(running) > 0 {
 		select {
