@@ -29,7 +29,12 @@ type Lines struct {
 // NewLines returns a reader of lines of at most max bytes.
 func NewLines(r io.Reader, max int) *Lines { return &Lines{r: r, max: max} }
 
-const linesChunk = 64 << 10
+// A chunk of the input is small at first: many a request has one short line, and
+// waits with it.
+const (
+	firstChunk = 2 << 10
+	linesChunk = 64 << 10
+)
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
@@ -75,7 +80,7 @@ func (l *Lines) fill() (moved int) {
 	if len(l.buf) == cap(l.buf) {
 		// The lines that were returned keep the old chunk.
 		rest := l.buf[l.from:]
-		grown := make([]byte, len(rest), max(linesChunk, 2*len(rest)))
+		grown := make([]byte, len(rest), max(firstChunk, min(4*cap(l.buf), linesChunk), 2*len(rest)))
 		copy(grown, rest)
 		moved = l.from
 		l.buf, l.from = grown, 0
