@@ -215,6 +215,11 @@ func (a *address) connect() redis.UniversalClient {
 		// A member that waits for records has a connection for itself.
 		PoolSize:     1024,
 		MaxIdleConns: 32,
+
+		// When the server is cut off, many connections wait for answers. Large calls
+		// and answers do not go through these buffers.
+		ReadBufferSize:  8 << 10,
+		WriteBufferSize: 16 << 10,
 	}
 	return redis.NewUniversalClient(o)
 }
