@@ -73,6 +73,11 @@ func (c *console) batch(ctx context.Context, file string, o batchOptions) (err e
 		return err
 	}
 	defer in.Close()
+	for _, written := range []string{o.output, batch.RejectedPath(o.output)} {
+		if err := c.checkApart(written, o.input, file); err != nil {
+			return err
+		}
+	}
 	dir, forget, err := dataDirFor(o.dataDir)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,6 +69,9 @@ func (c *console) train(ctx context.Context, o trainOptions) error {
 	}
 	if err := eval.Trainable(o.Model); err != nil {
 		return evalError(ctx, err)
+	}
+	if err := c.checkApart(o.out, slices.Concat(o.Data, o.Also, o.test)...); err != nil {
+		return err
 	}
 	out, err := eval.NewOutput(o.out, o.force)
 	if err != nil {
