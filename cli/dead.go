@@ -62,7 +62,11 @@ tried, and the last error. A letter is open until it is retried or dropped.` + h
 				states = nil
 			}
 			return c.use(cmd.Context(), t, toRead, func(conn *connection) error {
-				list, err := conn.DeadLetters(cmd.Context(), deadletter.Selection{Services: args, Key: key}, most, states...)
+				s := deadletter.Selection{Key: key}
+				if len(args) > 0 {
+					s.Services = args
+				}
+				list, err := conn.DeadLetters(cmd.Context(), s, most, states...)
 				if err != nil {
 					return err
 				}

@@ -243,6 +243,22 @@ func TestOnlyTheLettersThatAreMeantAreDecidedOn(t *testing.T) {
 	}
 }
 
+// A list that a program filled with nothing is not one that it left out.
+func TestAnEmptyListSelectsNothing(t *testing.T) {
+	d := newDesk(t, "a")
+	for _, s := range []deadletter.Selection{{Letters: []string{}}, {Services: []string{}}, {Services: []string{"mood"}, Letters: []string{}}} {
+		_, retryErr := d.store.Retry(t.Context(), s, d.with(ok))
+		_, dropErr := d.store.Drop(t.Context(), s)
+		_, listErr := d.store.List(t.Context(), s, 10)
+		for _, err := range []error{retryErr, dropErr, listErr, s.Check()} {
+			if !errors.Is(err, deadletter.ErrNothingSelected) {
+				t.Errorf("%#v: %v", s, err)
+			}
+		}
+	}
+	d.want("states", d.states(deadletter.Selection{}), "a open")
+}
+
 // Letters of other pipelines on the same broker are none of this one's business.
 func TestOtherServicesLettersAreLeftAlone(t *testing.T) {
 	d := newDesk(t, "a")

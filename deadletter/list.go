@@ -17,11 +17,25 @@ import (
 )
 
 // Selection says which letters are meant: those that are every one of what is
-// said. The zero value means all open ones.
+// said. The zero value means all open ones. A nil list does not limit them; one
+// that is empty and not nil is [ErrNothingSelected] wherever a selection is taken,
+// as it comes of a search that found nothing and must not mean all.
 type Selection struct {
-	Services []string `json:"services,omitempty" jsonschema:"of these services"`
-	Letters  []string `json:"letters,omitempty" jsonschema:"with these ids"`
-	Key      string   `json:"key,omitempty" jsonschema:"of records with this key"`
+	Services []string `json:"services,omitzero" jsonschema:"of these services"`
+	Letters  []string `json:"letters,omitzero" jsonschema:"with these ids"`
+	Key      string   `json:"key,omitempty" jsonschema:"of records with this key"` // empty: of any
+}
+
+// ErrNothingSelected means that a list of a [Selection] is empty and not nil.
+var ErrNothingSelected = errors.New("a list of the selection is empty: no letters are meant")
+
+// Check returns [ErrNothingSelected] if no letters can be meant. The methods of
+// [Store] check by themselves.
+func (s Selection) Check() error {
+	if s.Services != nil && len(s.Services) == 0 || s.Letters != nil && len(s.Letters) == 0 {
+		return ErrNothingSelected
+	}
+	return nil
 }
 
 // Listing is the newest letters of a selection, newest first.
@@ -117,6 +131,9 @@ func (st *Store) letters(ctx context.Context, s Selection) iter.Seq2[found, erro
 
 // selected names the services that a selection means.
 func (st *Store) selected(ctx context.Context, s Selection) ([]string, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
 	asked := slices.Clone(s.Services)
 	for _, id := range s.Letters {
 		p, err := parseID(id)

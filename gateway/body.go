@@ -145,6 +145,18 @@ func (g *Gateway) order(w http.ResponseWriter, r *call, into any, hint string) e
 	if err := strict(b, into); err != nil {
 		return refuse(http.StatusBadRequest, hint, "the request is not as it should be: %v", err)
 	}
+	return given(b, hint)
+}
+
+// given refuses fields of an order that are there without a value. The decoder takes
+// them for fields that were left out, and those mean everything: all letters, all
+// topics.
+func given(b []byte, hint string) error {
+	for m := jsontext.MembersOf(b); m.Next(); {
+		if v := string(m.Value()); v == "null" || v == `""` {
+			return refuse(http.StatusBadRequest, hint, "the field %q is %s: leave it out, or give it a value", m.Name(), v)
+		}
+	}
 	return nil
 }
 

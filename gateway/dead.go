@@ -69,7 +69,7 @@ func deadRoutes() []route {
 // decisionRoute is a decision on dead letters: each is retried or dropped once.
 func decisionRoute(verb, id, title, about string, errors map[int]string, decide decision) route {
 	all := map[int]string{
-		http.StatusBadRequest:            "The body is not one object as described, or a list of it is empty.",
+		http.StatusBadRequest:            "The body is not one object as described, or a field of it is null or empty.",
 		http.StatusNotFound:              "There is no such service or letter.",
 		http.StatusRequestTimeout:        bodyStopped,
 		http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
@@ -78,7 +78,7 @@ func decisionRoute(verb, id, title, about string, errors map[int]string, decide 
 	return route{
 		method: "POST", path: "/v1/dead/" + verb, id: id, title: title, right: mayAdmin,
 		about:  about + " It ends with the process; what was not decided then stays open, and the request can simply be sent again.",
-		body:   []content{{typeJSON, of[deadletter.Selection](), "Which letters: those that are every one of what is said; `{}` means all open ones."}},
+		body:   []content{{typeJSON, of[deadletter.Selection](), "Which letters: those that are every one of what is said; `{}` means all open ones. No field may be null or empty."}},
 		answer: content{typeJSON, listOf[deadletter.Done](), "What was done, by service."},
 		errors: askingBroker(all),
 		example: `curl -sf -H 'Content-Type: application/json' -d '{"services": ["sentiment"]}' \
@@ -143,9 +143,8 @@ func (g *Gateway) decideDead(w http.ResponseWriter, r *call, decide decision) er
 	if err := g.order(w, r, &s, hint); err != nil {
 		return err
 	}
-	// An empty list is none, not all: it comes of a program that found nothing.
-	if s.Services != nil && len(s.Services) == 0 || s.Letters != nil && len(s.Letters) == 0 {
-		return refuse(http.StatusBadRequest, hint, "a list of the request is empty: no letters are meant")
+	if err := s.Check(); err != nil { // before the token's services are put in its place
+		return refuse(http.StatusBadRequest, hint, "%v", err)
 	}
 	if err := r.narrow(&s); err != nil {
 		return err
@@ -193,6 +192,9 @@ func unknownDead(err error) error {
 // DeadLetters lists the newest dead letters of a selection, at most that many (0:
 // 100), in the states given (none: any).
 func (c *Client) DeadLetters(ctx context.Context, s deadletter.Selection, most int, states ...deadletter.State) (list deadletter.Listing, err error) {
+	if err := s.Check(); err != nil { // a query cannot say that a list is empty
+		return deadletter.Listing{}, err
+	}
 	q := url.Values{"service": s.Services, "letter": s.Letters}
 	if s.Key != "" {
 		q.Set("key", s.Key)

@@ -104,12 +104,31 @@ func TestWhatRequestsOnDeadLettersAreRefused(t *testing.T) {
 		{"POST", "/v1/dead/drop", "text/plain", "{}", 415, "is not JSON"}, // as pages of other origins may send
 		{"POST", "/v1/dead/drop", json, `{"service": "mood"}`, 400, "unknown field"},
 		{"POST", "/v1/dead/drop", json, `{"letters": ["mood.dead/0/9"]}`, 404, "there is no dead letter"},
+		{"POST", "/v1/dead/drop", json, `{"letters": null}`, 400, `field \"letters\" is null: leave it out`},
+		{"POST", "/v1/dead/drop", json, `{"services":null,"key":"one"}`, 400, `field \"services\" is null: leave it out`},
+		{"POST", "/v1/dead/drop", json, `{"key": ""}`, 400, `field \"key\" is \"\": leave it out`},
+		{"POST", "/v1/dead/drop", json, `{"key": null}`, 400, `field \"key\" is null: leave it out`},
+		{"POST", "/v1/dead/drop", json, `{"letters": [ ]}`, 400, "no letters are meant"},
+		{"POST", "/v1/dead/drop", json, `{"services": []}`, 400, "no letters are meant"},
+		{"POST", "/v1/dead/drop", json, `{"letters": [null]}`, 404, "there is no dead letter"},
+		{"POST", "/v1/dead/drop", json, `{"services": [""]}`, 404, "there is no service"},
+		{"POST", "/v1/groups/g.mood/seek", json, `{"to": "start", "topic": null}`, 400, `field \"topic\" is null: leave it out`}, // another order
+		{"POST", "/v1/groups/g.mood/seek", json, `{"to": "start", "topic": ""}`, 400, `field \"topic\" is \"\": leave it out`},
+		{"POST", "/v1/dead/retry", json, `{"letters": null}`, 400, `field \"letters\" is null: leave it out`},
 		{"POST", "/v1/dead/retry", json, `{}`, 409, "name the pipeline file with -p"},
 		{"POST", "/v1/dead/open", json, `{}`, 405, ""},
 	} {
 		got := request(t, client, c.method, c.path, c.contentType, c.body)
 		if got.status != c.status || !strings.Contains(got.body, c.want) {
 			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, got.status, got.body)
+		}
+	}
+	for _, s := range []deadletter.Selection{{Letters: []string{}}, {Services: []string{}}} {
+		if done, err := client.DropDead(t.Context(), s); err == nil || !strings.Contains(err.Error(), "no letters are meant") {
+			t.Errorf("drop %#v: %+v, %v", s, done, err)
+		}
+		if list, err := client.DeadLetters(t.Context(), s, 0); !errors.Is(err, deadletter.ErrNothingSelected) {
+			t.Errorf("list %#v: %+v, %v", s, list, err)
 		}
 	}
 	if list, err := client.DeadLetters(t.Context(), deadletter.Selection{}, 0, deadletter.Open); err != nil || list.Total != 1 {

@@ -35,7 +35,7 @@ func seekRoute() route {
 		body:   []content{{typeJSON, of[Seek](), "Where to."}},
 		answer: content{typeJSON, listOf[Move](), "What was done, or would be, by partition."},
 		errors: askingBroker(map[int]string{
-			http.StatusBadRequest:            "The body is not one object as described.",
+			http.StatusBadRequest:            "The body is not one object as described, or a field of it is null or empty.",
 			http.StatusRequestTimeout:        bodyStopped,
 			http.StatusNotFound:              "There is no such group, or it does not read the topic.",
 			http.StatusConflict:              "The group has members: stop its service first.",

@@ -245,8 +245,8 @@ func TestAnOrderIsOneObject(t *testing.T) {
 	}
 	for body, want := range map[string]string{
 		`{"key":"a","key":"b"}`: `the field \"key\" is there twice`,
-		`{"services":[]}`:       "a list of the request is empty",
-		`{"letters":[]}`:        "a list of the request is empty",
+		`{"services":[]}`:       "a list of the selection is empty",
+		`{"letters":[]}`:        "a list of the selection is empty",
 	} {
 		if got := request(t, client, "POST", "/v1/dead/drop", typeJSON, body); got.status != 400 || !strings.Contains(got.body, want) {
 			t.Errorf("%s: %d %s", body, got.status, got.body)
