@@ -259,6 +259,14 @@ func TestAnEmptyListSelectsNothing(t *testing.T) {
 	d.want("states", d.states(deadletter.Selection{}), "a open")
 }
 
+func TestARetryNeedsAFunction(t *testing.T) {
+	d := newDesk(t, "a")
+	if _, err := d.store.Retry(t.Context(), deadletter.Selection{}, nil); err == nil || !strings.Contains(err.Error(), "millrace.App.Retry") {
+		t.Errorf("Retry with nil: %v", err)
+	}
+	d.want("states", d.states(deadletter.Selection{}), "a open")
+}
+
 // Letters of other pipelines on the same broker are none of this one's business.
 func TestOtherServicesLettersAreLeftAlone(t *testing.T) {
 	d := newDesk(t, "a")

@@ -26,8 +26,12 @@ type Done struct {
 // Retry tries the open letters of a selection again and publishes what the
 // service would have: the answer, from which gathers make revisions, or another
 // letter. Letters that come while it runs are left for the next time. It returns
-// what was done before an error, too, and can be called again after any.
+// what was done before an error, too, and can be called again after any. A nil retry
+// is an error.
 func (st *Store) Retry(ctx context.Context, s Selection, retry Retry) ([]Done, error) {
+	if retry == nil {
+		return nil, errors.New("deadletter: Retry without a function that predicts again: take millrace.App.Retry or what millrace.Retrier returns")
+	}
 	return st.decide(ctx, s, Retried, retry)
 }
 
