@@ -64,6 +64,7 @@ func (c *checker) check() {
 	c.checkBroker()
 	c.checkDurability()
 	c.checkStarts()
+	c.checkDeclared()
 	c.checkWriters()
 	c.checkReaders()
 	c.checkCycles()

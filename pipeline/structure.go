@@ -56,13 +56,37 @@ func (c *checker) checkWriters() {
 			c.errorf(at, "write to another topic; a service or gather can read both",
 				"topic %s has two writers: %s and %s", c.src.show(to), c.call(first), c.call(u))
 		}
-		if service, is := c.g.deadOf(to); is {
-			c.errorf(at, "write to another topic",
-				"topic %s is kept for dead letters of service %s", c.src.show(to), c.src.show(service))
+		if what := c.keptFor(to); what != "" {
+			c.errorf(at, "write to another topic", "topic %s is kept for %s", c.src.show(to), what)
 		}
-		if gather, is := c.g.notesOf(to); is {
-			c.errorf(at, "write to another topic",
-				"topic %s is kept for notes of gather %s", c.src.show(to), c.src.show(gather))
+	}
+}
+
+// keptFor is what Millrace itself keeps a topic of this name for, "" if nothing. By
+// their names it knows dead letters of any service, as others' may be on the broker.
+func (c *checker) keptFor(topic string) string {
+	if service, is := lettersOf(topic); is {
+		return "dead letters of service " + c.src.show(service)
+	}
+	if gather, is := c.g.notesOf(topic); is {
+		return "notes of gather " + c.src.show(gather)
+	}
+	if topic == lineage.BatchOf(c.p.Name) {
+		return "notes of millrace batch"
+	}
+	return ""
+}
+
+// checkDeclared refuses settings for topics that Millrace makes as it needs them.
+// Those of dead letters may have others.
+func (c *checker) checkDeclared() {
+	for _, t := range c.g.declared {
+		if _, dead := lineage.DeadOf(t); dead || badName(t) {
+			continue
+		}
+		if what := c.keptFor(t); what != "" {
+			c.errorf(c.src.key(path("topics", t)), "leave it out; call a topic of yours something else",
+				"topic %s is kept for %s and made without settings", c.src.show(t), what)
 		}
 	}
 }
@@ -112,8 +136,8 @@ func (c *checker) checkReading(u User, r reading) {
 	_, written := c.g.writer[r.topic]
 	_, declared := c.p.Topics[r.topic]
 	switch {
-	case c.g.isDead(r.topic):
-		c.errorf(at, "read the topic that the service itself reads", "topic %s holds dead letters; %s cannot read it", shown, c.call(u))
+	case c.keptFor(r.topic) != "":
+		c.errorf(at, "read another topic, such as what the service itself reads", "topic %s is kept for %s; %s cannot read it", shown, c.keptFor(r.topic), c.call(u))
 	case !written && !declared:
 		hint := ""
 		if _, variable := c.src.variable[r.topic]; !variable {

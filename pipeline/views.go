@@ -210,17 +210,13 @@ func (p *Pipeline) Sources() []string {
 	})
 }
 
-// deadOf is the service whose dead letters, or what was decided on them, a topic
-// is kept for.
-func (g *graph) deadOf(topic string) (service string, is bool) {
-	service, is = lineage.DeadOf(topic)
-	if !is {
-		service, is = lineage.DecisionsOf(topic)
+// lettersOf is the service whose dead letters, or what was decided on them, a topic
+// holds by its name. There may be no such service in the pipeline.
+func lettersOf(topic string) (service string, is bool) {
+	if service, is = lineage.DeadOf(topic); is {
+		return service, true
 	}
-	if _, known := g.p.Services[service]; !is || !known {
-		return "", false
-	}
-	return service, true
+	return lineage.DecisionsOf(topic)
 }
 
 // notesOf is the gather that a topic is kept for, to note where its windows begin.
@@ -233,9 +229,11 @@ func (g *graph) notesOf(topic string) (gather string, is bool) {
 	return "", false
 }
 
+// isDead reports whether a topic is kept for letters of one of the services.
 func (g *graph) isDead(topic string) bool {
-	_, is := g.deadOf(topic)
-	return is
+	service, is := lettersOf(topic)
+	_, known := g.p.Services[service]
+	return is && known
 }
 
 // Writer returns who writes the topic; none writes a source.
