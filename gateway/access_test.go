@@ -100,6 +100,9 @@ func TestATokenAllowsWhatItsEntrySays(t *testing.T) {
 			}
 		}
 	}
+	if !strings.Contains(log.String(), "status=401") {
+		t.Errorf("a request without a token is not in the log:\n%s", log.String())
+	}
 	if strings.Contains(log.String(), "the-token") || !strings.Contains(log.String(), `client="shop floor"`) {
 		t.Errorf("the log is\n%s", log.String())
 	}

@@ -131,18 +131,19 @@ func (o *Options) setDefaults() {
 // Gateway is an [http.Handler] on a broker. It may be used by several goroutines
 // at once.
 type Gateway struct {
-	b       *broker.Broker
-	o       Options
-	letters *deadletter.Store
-	handler http.Handler
-	intake  *pool // for what is published
-	looks   *pool // for what reads topics through
-	orders  *pool // for decisions on dead letters
-	answers *pool // for answers that clients have not taken yet
-	readers *pool // not of bytes but of requests
-	scrapes *semaphore.Weighted
-	metrics *metrics
-	openapi func() ([]byte, error) // made when it is first asked for
+	b         *broker.Broker
+	o         Options
+	letters   *deadletter.Store
+	handler   http.Handler
+	intake    *pool // for what is published
+	looks     *pool // for what reads topics through
+	orders    *pool // for decisions on dead letters
+	answers   *pool // for answers that clients have not taken yet
+	readers   *pool // not of bytes but of requests
+	scrapes   *semaphore.Weighted
+	metrics   *metrics
+	strangers strangers
+	openapi   func() ([]byte, error) // made when it is first asked for
 
 	draining atomic.Bool
 	ended    context.Context // ends readers that follow
@@ -166,14 +167,15 @@ func New(b *broker.Broker, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		b: b, o: o, letters: letters,
-		intake:  newPool(o.MemoryBytes, largest(&o)),
-		looks:   newPool(o.MemoryBytes/2, largestLook(&o)),
-		orders:  newPool(o.MemoryBytes/4, lookBytes(&o, 0)),
-		answers: newPool(o.MemoryBytes/2, 2*largestLook(&o)),
-		readers: newPool(int64(o.MaxReaders), 1),
-		scrapes: semaphore.NewWeighted(maxScrapes),
-		metrics: newMetrics(),
-		openapi: sync.OnceValues(OpenAPI),
+		intake:    newPool(o.MemoryBytes, largest(&o)),
+		looks:     newPool(o.MemoryBytes/2, largestLook(&o)),
+		orders:    newPool(o.MemoryBytes/4, lookBytes(&o, 0)),
+		answers:   newPool(o.MemoryBytes/2, 2*largestLook(&o)),
+		readers:   newPool(int64(o.MaxReaders), 1),
+		scrapes:   semaphore.NewWeighted(maxScrapes),
+		metrics:   newMetrics(),
+		strangers: strangers{log: o.Logger},
+		openapi:   sync.OnceValues(OpenAPI),
 	}
 	g.ended, g.end = context.WithCancel(context.Background())
 	if err := g.metrics.register(o.Registry); err != nil {

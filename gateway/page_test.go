@@ -102,6 +102,9 @@ send it as ` + "`Authorization: Bearer TOKEN`" + `, Millrace's commands have it 
 machines with TLS only. ` + "`--probe-listen`" + ` serves /healthz, /readyz and /metrics alone, in plain HTTP and to anybody, so
 that what starts the process and what measures it need no token.
 
+Requests without a token that is known are logged, without what they sent: the first at once, then at most one line a minute
+with their number (` + "`requests`" + `) since the line before. The metric ` + "`millrace_http_requests_total`" + ` counts all of them (code 401).
+
 ## Limits
 
 Of a request that publishes, memory is taken for what has come. All of them share 256 MiB. Looking at dead letters and

@@ -197,6 +197,9 @@ func (g *Gateway) serve(w http.ResponseWriter, q *http.Request, route *route) {
 		if status >= 500 && !route.open || status == http.StatusForbidden && len(who.logged()) > 0 {
 			g.o.Logger.Warn("request refused", append([]any{"route", route.pattern(), "status", status, "error", e.Message}, who.logged()...)...)
 		}
+		if status == http.StatusUnauthorized {
+			g.strangers.refused(q, route, e)
+		}
 		writeError(w, e)
 	}
 	if err == nil && route.right == mayAdmin {
