@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -53,8 +54,9 @@ func (l Loss) String() string {
 // changes nothing in it: every file's checksum, every record's, that offsets follow
 // one another, and that no group stands beyond the end. With salvage it copies what
 // is whole into that directory, which must be empty or not exist; offsets and
-// positions stay as they are. The error says why it could not be checked; what is
-// wrong is in the report.
+// positions stay as they are. When no record of a damaged directory can be saved, or
+// the copy fails, nothing is left there. The error says why it could not be checked;
+// what is wrong is in the report.
 func Check(ctx context.Context, dir, salvage string) (*Report, error) {
 	r, err := check(ctx, dir, salvage)
 	if err != nil {
@@ -67,6 +69,12 @@ func check(ctx context.Context, dir, salvage string) (_ *Report, err error) {
 	o := Options{ReadOnly: true, Logger: slog.New(slog.DiscardHandler)}
 	o.setDefaults()
 	d := newDriver(filepath.Clean(dir), o)
+	d.lenient = true
+	if salvage != "" {
+		if err := mustBeNew(salvage); err != nil {
+			return nil, err
+		}
+	}
 	if d.locks.dir, err = lockPlace(d.dir, false); err != nil {
 		return nil, err
 	}
@@ -83,29 +91,25 @@ func check(ctx context.Context, dir, salvage string) (_ *Report, err error) {
 		if c.to, err = openSalvage(salvage); err != nil {
 			return c.report, err
 		}
-		defer func() { err = errors.Join(err, c.to.Close()) }()
 	}
-	return c.report, c.log(ctx)
-}
-
-// openSalvage makes the directory that what is whole is copied to.
-func openSalvage(dir string) (*driver, error) {
-	o := Options{Logger: slog.New(slog.DiscardHandler)}
-	o.setDefaults()
-	if i, err := inspect(o.FS, dir); err != nil {
-		return nil, fmt.Errorf("salvage to %s: %w", dir, err)
-	} else if i.ID != "" {
-		return nil, fmt.Errorf("salvage to %s: it is a data directory already: name one that is empty or does not exist", dir)
+	err = c.log(ctx)
+	c.foundFaults()
+	if c.to == nil {
+		return c.report, err
 	}
-	return openDriver(dir, o)
+	keep := err == nil && (c.report.Saved > 0 || c.report.Whole())
+	if err = errors.Join(err, c.to.finish(keep)); err != nil {
+		c.report.Saved = 0
+	}
+	return c.report, err
 }
 
 // checker checks a directory and copies what is whole.
 type checker struct {
 	d      *driver
 	report *Report
-	to     *driver // nil: nothing is copied
-	batch  *pebble.Batch
+	mark   mark
+	to     *salvage           // nil: nothing is copied
 	ends   map[uint32][]int64 // of the partitions of topics
 }
 
@@ -136,28 +140,44 @@ func (c *checker) files() error {
 	case c.d.id.Format != directoryFormat:
 		return fmt.Errorf("it has format %d, and this program reads format %d: use the program that has written it", c.d.id.Format, directoryFormat)
 	}
-	var m mark
-	switch err := readSealed(disk, dir, markFile, &m); {
+	switch err := readSealed(disk, dir, markFile, &c.mark); {
 	case errors.Is(err, fs.ErrNotExist):
 		fault(markFile, "is missing")
 	case err != nil:
 		fault(markFile, "is not as it was written")
 	}
-	faults, err := m.faults(disk, dir, true)
+	faults, err := c.mark.faults(disk, dir, true)
 	if err != nil {
 		return err
 	}
-	if tail, err := tailFaults(disk, dir); err == nil && !m.Closed && len(faults) == 0 {
+	if !c.mark.Closed { // else the mark names them
+		for _, name := range missingFiles(disk, dir, names) {
+			if name != markFile {
+				fault(name, "is missing")
+			}
+		}
+	}
+	if tail, err := tailFaults(disk, dir); err == nil && !c.mark.Closed && len(faults) == 0 {
 		faults = tail
 	}
 	c.report.Faults = append(c.report.Faults, faults...)
 	return nil
 }
 
+// foundFaults adds the files that turned out to be damaged as the log was read: a
+// table or blob file that is missing after a kill may be one that was not needed.
+func (c *checker) foundFaults() {
+	for _, f := range c.d.damage.faults {
+		if !slices.ContainsFunc(c.report.Faults, func(known Fault) bool { return known.File == f.File }) {
+			c.report.Faults = append(c.report.Faults, f)
+		}
+	}
+}
+
 // open opens the log for reading. Log files that are damaged end where they are.
 func (c *checker) open() (err error) {
 	d := c.d
-	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
+	disk := d.readOnly(c.mark)
 	names, err := disk.List(d.dir)
 	if err != nil {
 		return err
@@ -188,10 +208,6 @@ func (c *checker) open() (err error) {
 // log reads the topics, their records and the groups' positions.
 func (c *checker) log(ctx context.Context) error {
 	c.ends = map[uint32][]int64{}
-	if c.to != nil {
-		c.batch = c.to.db.NewBatch()
-		defer func() { _ = c.batch.Close() }() // what is in it was applied or is not wanted
-	}
 	d := c.d
 	topicFault := d.scan([]byte{kindTopic}, func(key, value []byte) error {
 		t, err := parseTopic(key, value)
@@ -217,16 +233,7 @@ func (c *checker) log(ctx context.Context) error {
 		}
 		c.ends[t.id] = ends
 	}
-	if err := c.positions(); err != nil {
-		return err
-	}
-	if c.to == nil {
-		return nil
-	}
-	if err := c.to.apply(c.batch, true); err != nil {
-		return err
-	}
-	return c.to.flush()
+	return c.positions()
 }
 
 // save copies an entry.
@@ -234,15 +241,7 @@ func (c *checker) save(key, value []byte) error {
 	if c.to == nil {
 		return nil
 	}
-	if err := c.batch.Set(key, value, nil); err != nil {
-		return err
-	}
-	if c.batch.Len() < 4<<20 {
-		return nil
-	}
-	err := c.to.apply(c.batch, true)
-	c.batch.Reset()
-	return err
+	return c.to.save(key, value)
 }
 
 // walk is a way through a partition.

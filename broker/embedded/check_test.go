@@ -10,9 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace-ml/millrace/broker"
 )
@@ -109,6 +112,91 @@ func TestADamagedBlobIsNamedAndAllElseIsSalvaged(t *testing.T) {
 	salvaged := openDir(t, to, Options{})
 	if n := count(t, salvaged, "t") + count(t, salvaged, "only-1"); n != r.Saved {
 		t.Errorf("%d records are in what was salvaged, want %d", n, r.Saved)
+	}
+}
+
+// One that is missing while the log is read and written: what was there when it was
+// opened, what was not, and what the mark does not know.
+func TestAMissingBlobEndsNoProcess(t *testing.T) {
+	dir, _ := filled(t)
+	blobs, err := filepath.Glob(filepath.Join(dir, "*.blob"))
+	must(t, err)
+	b := openDir(t, dir, Options{CacheBytes: 1})
+	must(t, os.Remove(blobs[0]))
+	reading := func(b *broker.Broker, name string) {
+		t.Helper()
+		_, err := readAll(b, "t", broker.Start())
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("reading gives %v, want an error that names %s", err, name)
+		}
+		publish(t, b, "only-1", "goes on")
+	}
+	reading(b, filepath.Base(blobs[0]))
+	must(t, driverOf(b).fs.ledger.renew())
+	killed := filepath.Join(t.TempDir(), "killed")
+	copyLive(t, dir, killed)
+	must(t, b.Close())
+
+	var m mark
+	must(t, readSealed(privateDisk{vfs.Default}, killed, markFile, &m))
+	if !slices.ContainsFunc(m.Files, func(f fileMark) bool { return f.Name == filepath.Base(blobs[0]) }) {
+		t.Fatal("the mark does not know the file any more")
+	}
+	b = openDir(t, killed, Options{CacheBytes: 1})
+	reading(b, filepath.Base(blobs[0]))
+	must(t, driverOf(b).flush())
+	_ = driverOf(b).db.Compact(t.Context(), []byte{kindLog}, []byte{kindLog + 1}, false) // it may fail
+	must(t, b.Close())
+
+	must(t, os.Remove(filepath.Join(dir, markFile)))
+	if r := checked(t, dir, ""); r.Records == 0 || len(r.Losses) == 0 {
+		t.Errorf("without a mark the report is %+v", r)
+	}
+}
+
+// Tables whose keys are elsewhere are read.
+func TestAMissingTableLosesOnlyWhatIsInItsRange(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	b := openDir(t, dir, Options{})
+	createTopic(t, b, "t", 1)
+	createTopic(t, b, "u", 1)
+	publish(t, b, "t", "a", "b")
+	must(t, driverOf(b).flush())
+	must(t, driverOf(b).db.Compact(t.Context(), []byte("a"), []byte("z"), false)) // to one table
+	publish(t, b, "u", "c")
+	must(t, b.Close())
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	must(t, err)
+	newest := slices.Max(tables)
+	for _, damage := range []struct {
+		what string
+		do   func()
+	}{
+		{"cut", func() { must(t, os.Truncate(newest, 10)) }},
+		{"missing", func() { must(t, os.Remove(newest)) }},
+	} {
+		damage.do()
+		r := checked(t, dir, filepath.Join(t.TempDir(), "to"))
+		if r.Saved != 2 || len(r.Faults) != 1 || r.Faults[0].File != filepath.Base(newest) || len(r.Losses) == 0 {
+			t.Errorf("when it is %s the report is %+v", damage.what, r)
+		}
+	}
+}
+
+// What is not whole opens like what is, so it is not left.
+func TestASalvageThatFailsLeavesNothing(t *testing.T) {
+	dir, _ := filled(t)
+	there := filepath.Join(t.TempDir(), "there")
+	must(t, os.MkdirAll(filepath.Join(there, "lost+found"), 0o700))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, to := range []string{filepath.Join(t.TempDir(), "to"), there} {
+		if _, err := Check(ctx, dir, to); !errors.Is(err, context.Canceled) {
+			t.Errorf("an interrupted salvage gives %v", err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(there, "*")); err != nil || len(left) != 1 {
+		t.Errorf("there are %v, %v; want only what was there", left, err)
 	}
 }
 

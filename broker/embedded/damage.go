@@ -25,17 +25,18 @@ import (
 type damage struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	files []string
+	mu     sync.Mutex
+	faults []Fault // one a file
 }
 
 func (d *damage) found(file, what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if slices.Contains(d.files, file) {
+	if slices.ContainsFunc(d.faults, func(f Fault) bool { return f.File == file }) {
 		return
 	}
-	d.files = append(d.files, file)
+	what = strings.TrimLeft(strings.TrimPrefix(what, ErrDamaged.Error()+": file "+file), ": ")
+	d.faults = append(d.faults, Fault{file, what})
 	d.log.Error("a file of the data directory is damaged: what is in the damaged part cannot be read",
 		"file", file, "damage", what, "do", "stop, and run millrace check on the directory")
 }
@@ -89,7 +90,8 @@ func firstLine(err error) string {
 
 // soundEnd refuses a blob file whose end is damaged. Pebble 2.1.7 panics when it
 // finds that itself, also in a goroutine of its own: it reports the damage with
-// metadata that it does not have (fileCacheHandle.findOrCreateBlob).
+// metadata that it does not have (fileCacheHandle.findOrCreateBlob). It does the
+// same when the file is missing.
 func soundEnd(f vfs.File, name string) (err error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -108,9 +108,19 @@ func mustBeEmpty(names []string) error {
 	return fmt.Errorf("it holds other files, such as %s: name a directory that is empty or does not exist; nothing was changed", found[0])
 }
 
-// mustBeWhole refuses a directory without files that it must have. Names alone
-// are looked at.
+// mustBeWhole refuses a directory without files that it must have.
 func mustBeWhole(fsys vfs.FS, dir string, names []string) error {
+	missing := missingFiles(fsys, dir, names)
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is missing: copy the directory anew with all its files, empty ones too, or %s; nothing was changed",
+		ErrDamaged, strings.Join(missing, ", "), rescue)
+}
+
+// missingFiles are those that every directory must have and this one has not. Names
+// alone are looked at.
+func missingFiles(fsys vfs.FS, dir string, names []string) (missing []string) {
 	need := []struct{ prefix, what string }{
 		{markFile, markFile},
 		{"marker.manifest.", "marker.manifest.*"},
@@ -118,7 +128,6 @@ func mustBeWhole(fsys vfs.FS, dir string, names []string) error {
 		{"MANIFEST-", "MANIFEST-*"},
 		{"OPTIONS-", "OPTIONS-*"},
 	}
-	var missing []string
 	for _, n := range need {
 		found := false
 		for _, name := range names {
@@ -137,11 +146,7 @@ func mustBeWhole(fsys vfs.FS, dir string, names []string) error {
 			}
 		}
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s is missing: copy the directory anew with all its files, empty ones too, or %s; nothing was changed",
-			ErrDamaged, strings.Join(missing, ", "), rescue)
-	}
-	return nil
+	return missing
 }
 
 // ErrDamaged is matched by errors that say that files of a data directory are

@@ -110,6 +110,7 @@ type driver struct {
 	damage  damage
 	lines   lines
 	note    note
+	lenient bool // what is whole is wanted, though tables are missing
 
 	closing    chan struct{} // ends what runs in the background
 	background sync.WaitGroup
@@ -207,15 +208,16 @@ func (d *driver) openToRead() (err error) {
 	if !d.id.Ready {
 		return fmt.Errorf("there is nothing in it yet: %w", fs.ErrNotExist)
 	}
-	if _, err := verify(d.options.FS, d.dir); err != nil {
+	m, err := verify(d.options.FS, d.dir)
+	if err != nil {
 		return err
 	}
-	return d.openReadOnly()
+	return d.openReadOnly(m)
 }
 
-func (d *driver) openReadOnly() (err error) {
+func (d *driver) openReadOnly(m mark) (err error) {
 	d.space.init(d.fs, d.dir, d.options.reserve)
-	disk := readOnlyDisk{FS: d.options.FS, ends: map[string]int64{}}
+	disk := d.readOnly(m)
 	if name, sound, err := unsyncedEnd(disk, d.dir); err != nil {
 		return err
 	} else if name != "" {
@@ -343,7 +345,7 @@ func (d *driver) probe(m mark) error {
 	o.ReadOnly = true
 	reader := newDriver(d.dir, o)
 	reader.id = d.id
-	err = reader.read()
+	err = reader.read(m)
 	if closing := reader.release(false); err == nil {
 		err = closing
 	}
@@ -357,8 +359,8 @@ func (d *driver) probe(m mark) error {
 }
 
 // read opens the log for reading and finds out what is in it.
-func (d *driver) read() error {
-	if err := d.openReadOnly(); err != nil {
+func (d *driver) read(m mark) error {
+	if err := d.openReadOnly(m); err != nil {
 		return err
 	}
 	if err := d.recoverTopics(); err != nil {

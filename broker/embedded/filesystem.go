@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -255,11 +256,18 @@ func (fs *filesystem) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	return f, err
 }
 
-// openSound opens a file of which Pebble can find out itself that it is damaged.
+// openSound opens a file. Of a blob file Pebble must not find out itself that it is
+// missing or damaged, see soundEnd.
 func openSound(disk vfs.FS, name string, o ...vfs.OpenOption) (vfs.File, error) {
 	f, err := disk.Open(name, o...)
-	if err != nil || !strings.HasSuffix(name, ".blob") {
+	if !strings.HasSuffix(name, ".blob") {
 		return f, err
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: file %s is missing", ErrDamaged, disk.PathBase(name))
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := soundEnd(f, disk.PathBase(name)); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -267,7 +275,16 @@ func openSound(disk vfs.FS, name string, o ...vfs.OpenOption) (vfs.File, error) 
 	return f, nil
 }
 
-// Stat implements vfs.FS.
+// List implements vfs.FS.
+func (fs *filesystem) List(dir string) ([]string, error) {
+	names, err := fs.FS.List(dir)
+	if err != nil || dir != fs.dir {
+		return names, err
+	}
+	return append(names, fs.ledger.missingBlobs(names)...), nil
+}
+
+// Stat implements vfs.FS
 func (fs *filesystem) Stat(name string) (vfs.FileInfo, error) {
 	if fs.frozen() {
 		if info, err := fs.after.Stat(name); err == nil {

@@ -20,9 +20,9 @@ func (d *driver) readEntry(it *pebble.Iterator) (entry, int64, error) {
 	if err != nil {
 		return entry{}, 0, err
 	}
-	value, err := it.ValueAndErr()
+	value, err := d.value(it)
 	if err != nil {
-		return entry{}, 0, fmt.Errorf("the entry at offset %d: %w", key.base, d.described(err))
+		return entry{}, 0, fmt.Errorf("the entry at offset %d: %w", key.base, err)
 	}
 	h, err := recordbatch.Parse(value)
 	if err != nil {

@@ -59,6 +59,7 @@ type ledger struct {
 	on      bool
 	changed bool // since the mark was saved
 	files   map[string]*sums
+	former  mark // what it has begun with
 
 	saving sync.Mutex
 }
@@ -76,6 +77,26 @@ func ofPebble(name string) bool {
 // grows reports whether a file is appended to as the log goes on. What it lacks is
 // missing without another file that says so.
 func grows(name string) bool { return isLog(name) || strings.HasPrefix(name, "MANIFEST-") }
+
+// missingBlobs are the blob files that a directory should have by its mark and that are
+// not among its names. They are listed as if they were there: Pebble panics when it
+// needs one that it has not seen, and gets a clear error when it opens one that it
+// has. One that it does not need it forgets.
+func (m mark) missingBlobs(names []string) (missing []string) {
+	for _, f := range m.Files {
+		if strings.HasSuffix(f.Name, ".blob") && !slices.Contains(names, f.Name) {
+			missing = append(missing, f.Name)
+		}
+	}
+	return missing
+}
+
+// missingBlobs are those of the mark that the ledger has begun with.
+func (l *ledger) missingBlobs(names []string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.former.missingBlobs(names)
+}
 
 // begun is called when a file was made. Sums are nil when it is not Pebble's.
 func (l *ledger) begun(name string) *sums {
@@ -247,7 +268,7 @@ func markOf(disk vfs.FS, dir, name string, n int64) (fileMark, error) {
 // begin takes over what a mark says of files that are there.
 func (l *ledger) begin(m mark) error {
 	l.mu.Lock()
-	l.on = true
+	l.on, l.former = true, m
 	for _, f := range m.Files {
 		if _, err := l.disk.Stat(l.disk.PathJoin(l.dir, f.Name)); err == nil && (m.Closed || !grows(f.Name)) {
 			l.files[f.Name] = &sums{written: f, durable: f}

@@ -30,6 +30,7 @@ func (d *driver) openPebble(disk vfs.FS) (*pebble.DB, error) {
 		FS:                          disk,
 		Lock:                        d.locks.pebble,
 		ReadOnly:                    d.options.ReadOnly,
+		DisableConsistencyCheck:     d.lenient,
 		Logger:                      pebbleLogger{d.options.Logger, &d.lines, &d.failure},
 		EventListener:               d.listener(),
 		FormatMajorVersion:          pebble.FormatValueSeparation,
@@ -133,15 +134,28 @@ func (d *driver) scan(prefix []byte, f func(key, value []byte) error) error {
 	}
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
+		value, err := d.value(it)
 		if err != nil {
-			return d.described(err)
+			return err
 		}
 		if err := f(it.Key(), value); err != nil {
 			return err
 		}
 	}
 	return d.described(it.Error())
+}
+
+// value reads the value that the iterator is at. It is valid until the iterator
+// moves. Pebble panics, without locks, when it needs a blob file that is neither
+// there nor in the mark; the iterator can be used and closed after that.
+func (d *driver) value(it *pebble.Iterator) (value []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			value, err = nil, fmt.Errorf("%w: a blob file that it is in cannot be opened: %v", ErrDamaged, p)
+		}
+	}()
+	value, err = it.ValueAndErr()
+	return value, d.described(err)
 }
 
 // levelTrace is for what only somebody who debugs Pebble wants to see.

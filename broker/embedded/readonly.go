@@ -15,7 +15,15 @@ import (
 // whatever Pebble would like to tidy up in it.
 type readOnlyDisk struct {
 	vfs.FS
-	ends map[string]int64 // logs that end before their files do, by path
+	dir     string
+	ends    map[string]int64 // logs that end before their files do, by path
+	mark    mark             // what should be there
+	damaged func(file, what string)
+}
+
+// readOnly is the disk that the directory is read through.
+func (d *driver) readOnly(m mark) readOnlyDisk {
+	return readOnlyDisk{FS: d.options.FS, dir: d.dir, ends: map[string]int64{}, mark: m, damaged: d.damage.found}
 }
 
 func refuse(op, name string) error {
@@ -63,9 +71,21 @@ func (d readOnlyDisk) ReuseForWrite(name, _ string, _ vfs.DiskWriteCategory) (vf
 // MkdirAll implements vfs.FS.
 func (d readOnlyDisk) MkdirAll(name string, _ os.FileMode) error { return refuse("make", name) }
 
+// List implements vfs.FS.
+func (d readOnlyDisk) List(dir string) ([]string, error) {
+	names, err := d.FS.List(dir)
+	if err != nil || dir != d.dir {
+		return names, err
+	}
+	return append(names, d.mark.missingBlobs(names)...), nil
+}
+
 // Open implements vfs.FS.
 func (d readOnlyDisk) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	f, err := openSound(d.FS, name, o...)
+	if errors.Is(err, ErrDamaged) {
+		d.damaged(d.PathBase(name), err.Error())
+	}
 	if end, cut := d.ends[name]; cut && err == nil {
 		return &shortFile{File: f, left: end}, nil
 	}

@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -172,4 +173,49 @@ func inside(t *testing.T, dir string) (_ string, err error) {
 	}
 	fmt.Fprintf(&all, "%v", lags)
 	return all.String(), nil
+}
+
+// check says of every file that is missing that it is, by its name, leaves the
+// directory as it was, and saves what it can or leaves nothing.
+func TestCheckNamesEveryFileThatIsMissing(t *testing.T) {
+	closed, _ := filled(t)
+	killed := filepath.Join(t.TempDir(), "killed")
+	live, _ := filled(t)
+	b := openDir(t, live, Options{})
+	publish(t, b, "t", "late")
+	must(t, driverOf(b).fs.ledger.renew())
+	copyLive(t, live, killed)
+	must(t, b.Close())
+	for state, dir := range map[string]string{"closed": closed, "killed": killed} {
+		for _, name := range slices.Sorted(maps.Keys(snapshot(t, dir))) {
+			t.Run(state+"/"+name, func(t *testing.T) { checkWithout(t, dir, name) })
+		}
+	}
+}
+
+// checkWithout checks a copy of a directory that a file is missing from.
+func checkWithout(t *testing.T, dir, name string) {
+	hurt, to := filepath.Join(t.TempDir(), "hurt"), filepath.Join(t.TempDir(), "to")
+	copyTree(t, dir, hurt)
+	must(t, os.Remove(filepath.Join(hurt, name)))
+	before := snapshot(t, hurt)
+	r, err := Check(t.Context(), hurt, to)
+	must(t, err)
+	sameFiles(t, "after the check", before, snapshot(t, hurt))
+	if r.Whole() && (ofPebble(name) || name == markFile || name == identityFile) {
+		t.Errorf("it is found whole: %+v", r)
+	}
+	// One of those of which there is one, under any name, is named by what it is.
+	kind := strings.TrimRight(name, "-.0123456789MANIFEST")
+	if said := fmt.Sprintf("%+v", r); !r.Whole() && !strings.Contains(said, name) && !strings.Contains(said, cmp.Or(kind, name)) {
+		t.Errorf("the file is not named: %s", said)
+	}
+	if _, err := os.Stat(to); r.Saved == 0 && err == nil {
+		t.Error("nothing was saved, and there is a directory")
+	} else if r.Saved > 0 {
+		saved := openDir(t, to, Options{})
+		if n := count(t, saved, "t"); n != r.Saved {
+			t.Errorf("%d records are in what was salvaged, want %d", n, r.Saved)
+		}
+	}
 }
