@@ -56,3 +56,25 @@ func TestCheckNamesADamagedFileAndSalvagesTheRest(t *testing.T) {
 		t.Errorf("of another folder check says, with exit code %d: %s", got.code, got.err)
 	}
 }
+
+func TestASalvageWithoutRecordsIsNotAnnounced(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "desk.yaml", desk)
+	must(t, `{"id":"T-1","text":"one"}`, "publish", "-p", "desk.yaml", "tickets", "--key", "id", "--data-dir", "data")
+	manifests, err := filepath.Glob("data/MANIFEST-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range manifests {
+		if err := os.Remove(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := call(t, "", "check", "data", "--salvage", "salvaged")
+	if got.code != exitFailed || strings.Contains(got.out, "copied") || !strings.Contains(got.err, "no record could be saved") || !strings.Contains(got.err, "MANIFEST-") {
+		t.Errorf("check says, with exit code %d: %s%s", got.code, got.out, got.err)
+	}
+	if _, err := os.Stat("salvaged"); err == nil {
+		t.Error("nothing was saved, and there is a directory")
+	}
+}

@@ -24,7 +24,8 @@ that no group stands beyond the end. No process may be writing to it. The exit
 code is 0 when all is whole.
 
 With --salvage it copies the records that are whole into a new data directory,
-with their offsets and the positions of groups as they are, and says what is not.`,
+with their offsets and the positions of groups as they are, and says what is not.
+When no record can be saved it leaves nothing there.`,
 		Example: `  millrace check millrace-data/support-desk
   millrace check millrace-data/support-desk --salvage salvaged`,
 		Args: arguments(1, 1),
@@ -59,10 +60,23 @@ func (c *console) printCheck(r *embedded.Report, salvage string) error {
 	for _, l := range r.Losses {
 		fmt.Fprintf(c.out, "lost: %s\n", l)
 	}
-	if salvage != "" {
+	if saved(r, salvage) {
 		fmt.Fprintf(c.out, "copied %d records to %s\n", r.Saved, salvage)
 	}
 	return nil
+}
+
+// saved reports whether there is a salvage: without records none is left.
+func saved(r *embedded.Report, salvage string) bool {
+	return salvage != "" && (r.Saved > 0 || r.Whole())
+}
+
+// cause is what a damaged directory lacks most.
+func cause(r *embedded.Report) string {
+	if len(r.Losses) > 0 {
+		return r.Losses[0].String()
+	}
+	return r.Faults[0].String()
 }
 
 // checkFault is what is wrong in one line.
@@ -71,8 +85,11 @@ func checkFault(r *embedded.Report, dir, salvage string) error {
 		return nil
 	}
 	err := fmt.Errorf("data directory %s is damaged: %d files, %d parts of the log", dir, len(r.Faults), len(r.Losses))
-	if salvage != "" {
+	if saved(r, salvage) {
 		return hinted(err, "what is whole is in "+salvage+": look at what is lost, then use it in place of the other")
+	}
+	if salvage != "" {
+		return hinted(fmt.Errorf("%w; no record could be saved, and %s was not made: %s", err, salvage, cause(r)), "restore a backup")
 	}
 	return hinted(err, "restore a backup, or copy what is whole with --salvage")
 }
