@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/pipeline"
 )
@@ -62,6 +63,8 @@ func (c *console) backup(ctx context.Context, t target, to string) error {
 		return err
 	}
 	switch err := brokers.BackUpDirectory(ctx, dir, to); {
+	case errors.Is(err, embedded.ErrNotApart):
+		return usage("name a directory elsewhere", "%w", err)
 	case errors.Is(err, fs.ErrExist):
 		return usage("name a directory that does not exist", "%v", err)
 	case errors.Is(err, fs.ErrNotExist):

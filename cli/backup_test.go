@@ -52,6 +52,11 @@ func TestCheckNamesADamagedFileAndSalvagesTheRest(t *testing.T) {
 	if got.code != exitFailed || !strings.Contains(got.out, filepath.Base(options[0])) {
 		t.Errorf("of a damaged directory check says, with exit code %d: %s %s", got.code, got.out, got.err)
 	}
+	for _, args := range [][]string{{"check", "data", "--salvage", "data/s"}, {"backup", "--data-dir", "data", "data/s"}} {
+		if got := call(t, "", args...); got.code != exitUsage || !strings.Contains(got.err, "data/s is inside data") {
+			t.Errorf("%v says, with exit code %d: %s", args, got.code, got.err)
+		}
+	}
 	if got := call(t, "", "check", "."); got.code != exitFailed || !strings.Contains(got.err, "no data directory of Millrace") {
 		t.Errorf("of another folder check says, with exit code %d: %s", got.code, got.err)
 	}

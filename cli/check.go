@@ -34,6 +34,9 @@ When no record can be saved it leaves nothing there.`,
 			if errors.Is(err, broker.ErrInUse) {
 				return hinted(err, "stop the process, or check a copy that millrace backup makes beside it")
 			}
+			if errors.Is(err, embedded.ErrNotApart) {
+				return usage("name a directory elsewhere with --salvage", "%w", err)
+			}
 			if err != nil {
 				return err
 			}

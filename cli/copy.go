@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/broker/embedded"
 	"github.com/millrace-ml/millrace/brokers"
 	"github.com/millrace-ml/millrace/internal/transfer"
 	"github.com/millrace-ml/millrace/lineage"
@@ -101,6 +102,9 @@ func (c *console) copy(ctx context.Context, fromName, toName string, yes bool) (
 	if err != nil {
 		return err
 	}
+	if err := mustBeApart(from, to); err != nil {
+		return err
+	}
 	if from.isNew() {
 		return usage("name the data directory that the pipeline had with --from DIR", "there is no data directory %s to copy from", from.dataDir)
 	}
@@ -133,6 +137,20 @@ func (c *console) copy(ctx context.Context, fromName, toName string, yes bool) (
 		}
 	}
 	return c.printCopy(t.Plan(), yes)
+}
+
+// mustBeApart refuses ends that are one broker, or directories one inside the other.
+func mustBeApart(from, to end) error {
+	if !brokers.Embedded(from.url) || !brokers.Embedded(to.url) {
+		if brokers.Same(from.url, to.url) {
+			return usage("name another broker", "--from and --to are the same broker: there is nothing to copy")
+		}
+		return nil
+	}
+	if err := embedded.Apart(from.dataDir, to.dataDir); err != nil {
+		return usage("name another data directory", "copy data directory %s to %s: %w", from.dataDir, to.dataDir, err)
+	}
+	return nil
 }
 
 // pipelineOf is the pipeline whose topics are meant; nil means all topics.

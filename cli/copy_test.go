@@ -153,6 +153,9 @@ func TestWhatCopyCannotDoIsSaid(t *testing.T) {
 		{"desk.yaml", "new", "millrace: there is no data directory millrace-data/test to copy from\n  name the data directory that the pipeline had with --from DIR\n"},
 		{"desk.yaml", "other.yaml", "millrace: pipeline test is copied to pipeline other, whose services are others' groups\n  give the pipeline the same name in both files\n"},
 		{"absent.yaml", "new", "millrace: read pipeline file absent.yaml: there is no such file: open absent.yaml: no such file or directory\n  name a pipeline file, such as examples/support-desk/pipeline.yaml\n"},
+		{"redis://localhost", "rediss://user:secret@LOCALHOST:6379/0", "millrace: --from and --to are the same broker: there is nothing to copy\n  name another broker\n"},
+		{"absent", "./absent", "millrace: copy data directory absent to ./absent: absent and ./absent are the same directory: the copy must be outside of the directory that is copied, and that outside of the copy\n  name another data directory\n"},
+		{"desk.yaml", "millrace-data/test/copy", "millrace: copy data directory millrace-data/test to millrace-data/test/copy: millrace-data/test/copy is inside millrace-data/test: the copy must be outside of the directory that is copied, and that outside of the copy\n  name another data directory\n"},
 	} {
 		got := call(t, "", "copy", "--from", c.from, "--to", c.to)
 		if got.code != exitUsage || got.err != c.want {

@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,7 +41,8 @@ type backupDone struct {
 // Backup copies a data directory to one that does not exist yet, whether a process
 // has it open or not: all that was acknowledged before Backup was called is in it,
 // and results and positions fit. It opens like any other directory, there or where
-// it is moved. The context bounds how long a process is waited for.
+// it is moved. A copy inside the directory, or around it, is refused with an error that
+// matches [ErrNotApart]. The context bounds how long a process is waited for.
 func Backup(ctx context.Context, dir, to string) error {
 	if err := backup(ctx, filepath.Clean(dir), to); err != nil {
 		return fmt.Errorf("back up data directory %s to %s: %w", dir, to, err)
@@ -53,7 +55,7 @@ func backup(ctx context.Context, dir, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := mustNotExist(to); err != nil {
+	if err := cmp.Or(Apart(dir, to), mustNotExist(to)); err != nil {
 		return err
 	}
 	lock, err := tryLock(dir, false)
@@ -138,7 +140,7 @@ func (d *driver) answerBackup(asked backupAsked, err error) {
 
 // backup makes a copy beside the work of others.
 func (d *driver) backup(to string) error {
-	if err := mustNotExist(to); err != nil {
+	if err := cmp.Or(Apart(d.dir, to), mustNotExist(to)); err != nil {
 		return err
 	}
 	part := to + backupTemporary

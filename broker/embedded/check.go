@@ -53,7 +53,8 @@ func (l Loss) String() string {
 // Check reads all of a data directory that no process has open for writing, and
 // changes nothing in it: every file's checksum, every record's, that offsets follow
 // one another, and that no group stands beyond the end. With salvage it copies what
-// is whole into that directory, which must be empty or not exist; offsets and
+// is whole into that directory, which must be empty or not exist, and be apart (see
+// [Apart]); offsets and
 // positions stay as they are. When no record of a damaged directory can be saved, or
 // the copy fails, nothing is left there. The error says why it could not be checked;
 // what is wrong is in the report.
@@ -71,7 +72,7 @@ func check(ctx context.Context, dir, salvage string) (_ *Report, err error) {
 	d := newDriver(filepath.Clean(dir), o)
 	d.lenient = true
 	if salvage != "" {
-		if err := mustBeNew(salvage); err != nil {
+		if err := cmp.Or(Apart(d.dir, salvage), mustBeNew(salvage)); err != nil {
 			return nil, err
 		}
 	}
