@@ -55,6 +55,9 @@ func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Kafka: %w", err)
 	}
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open Kafka at %s: %w", strings.Join(a.seeds, ", "), err)
+	}
 	o.SessionTimeout = cmp.Or(o.SessionTimeout, a.takeover)
 	o.TransactionTimeout = cmp.Or(o.TransactionTimeout, a.takeover)
 	d := &driver{address: a, users: map[user]bool{}, decompressor: kgo.DefaultDecompressor()}

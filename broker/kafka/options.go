@@ -25,6 +25,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/settings"
 )
 
 // Options of a client. The zero value is a good default.
@@ -59,6 +60,17 @@ type Options struct {
 	// Logger gets what goes wrong and comes right by itself; nil means
 	// slog.Default.
 	Logger *slog.Logger
+}
+
+// check refuses options that mean nothing.
+func (o Options) check() error {
+	return settings.NotNegative(
+		settings.Option{Name: "MaxRecordBytes", Value: int64(o.MaxRecordBytes)},
+		settings.Option{Name: "HandoverTimeout", Value: int64(o.HandoverTimeout)},
+		settings.Option{Name: "SessionTimeout", Value: int64(o.SessionTimeout)},
+		settings.Option{Name: "HeartbeatInterval", Value: int64(o.HeartbeatInterval)},
+		settings.Option{Name: "TransactionTimeout", Value: int64(o.TransactionTimeout)},
+	)
 }
 
 // withDefaults fills in what is not set; what the portable layer has chosen wins.

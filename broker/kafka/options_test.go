@@ -118,3 +118,18 @@ func TestBearerTokensAreReadAnew(t *testing.T) {
 		}
 	}
 }
+
+func TestNegativeOptionsAreRefused(t *testing.T) {
+	for name, o := range map[string]Options{
+		"MaxRecordBytes":     {MaxRecordBytes: -1},
+		"HandoverTimeout":    {HandoverTimeout: -1},
+		"SessionTimeout":     {SessionTimeout: -1},
+		"HeartbeatInterval":  {HeartbeatInterval: -1},
+		"TransactionTimeout": {TransactionTimeout: -1},
+	} {
+		b, err := Open(t.Context(), "kafka://127.0.0.1:1", o)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s gives %v, %v", name, b, err)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/settings"
 )
 
 // DefaultNamespace is what a URL without ?namespace= means.
@@ -36,6 +37,14 @@ type Options struct {
 	Logger          *slog.Logger  // nil: slog.Default()
 
 	retentionInterval time.Duration // 0: 30 s
+}
+
+// check refuses options that mean nothing.
+func (o *Options) check() error {
+	return settings.NotNegative(
+		settings.Option{Name: "MaxRecordBytes", Value: int64(o.MaxRecordBytes)},
+		settings.Option{Name: "HandoverTimeout", Value: int64(o.HandoverTimeout)},
+	)
 }
 
 func (o *Options) setDefaults() {
@@ -90,6 +99,9 @@ func Open(ctx context.Context, url string, o Options) (*broker.Broker, error) {
 	a, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("redis broker's URL: %w", err)
+	}
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open the Redis broker at %s: %w", a.String(), err)
 	}
 	o.HandoverTimeout = cmp.Or(o.HandoverTimeout, a.takeover)
 	o.setDefaults()
