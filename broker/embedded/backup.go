@@ -44,6 +44,9 @@ type backupDone struct {
 // it is moved. A copy inside the directory, or around it, is refused with an error that
 // matches [ErrNotApart]. The context bounds how long a process is waited for.
 func Backup(ctx context.Context, dir, to string) error {
+	if dir == "" {
+		return fmt.Errorf("back up data directory: %w", errNoName)
+	}
 	if err := backup(ctx, filepath.Clean(dir), to); err != nil {
 		return fmt.Errorf("back up data directory %s to %s: %w", dir, to, err)
 	}
@@ -51,6 +54,9 @@ func Backup(ctx context.Context, dir, to string) error {
 }
 
 func backup(ctx context.Context, dir, to string) error {
+	if to == "" {
+		return errNoName
+	}
 	to, err := filepath.Abs(to)
 	if err != nil {
 		return err

@@ -69,6 +69,9 @@ func Check(ctx context.Context, dir, salvage string) (*Report, error) {
 func check(ctx context.Context, dir, salvage string) (_ *Report, err error) {
 	o := Options{ReadOnly: true, Logger: slog.New(slog.DiscardHandler)}
 	o.setDefaults()
+	if dir == "" {
+		return nil, errNoName
+	}
 	d := newDriver(filepath.Clean(dir), o)
 	d.lenient = true
 	if salvage != "" {
@@ -118,13 +121,13 @@ type checker struct {
 func (c *checker) files() error {
 	disk, dir := c.d.options.FS, c.d.dir
 	fault := func(file, what string) { c.report.Faults = append(c.report.Faults, Fault{file, what}) }
-	names, err := disk.List(dir)
+	names, err := listDirectory(disk, dir)
 	if err != nil {
 		return err
 	}
 	ours := false
 	for _, name := range names {
-		ours = ours || ofPebble(name) || name == identityFile
+		ours = ours || ofLog(name) || name == identityFile
 		if info, err := disk.Stat(disk.PathJoin(dir, name)); err == nil && !info.IsDir() {
 			c.report.Files++
 			c.report.Bytes += info.Size()

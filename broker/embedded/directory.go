@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -50,7 +51,7 @@ func (i identity) write(fsys vfs.FS, dir string) error {
 // inspect finds out what a directory is without changing it. The identity is zero
 // when the directory is empty or does not exist. The error says what else it is.
 func inspect(fsys vfs.FS, dir string) (identity, error) {
-	names, err := fsys.List(dir)
+	names, err := listDirectory(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return identity{}, nil
 	}
@@ -72,6 +73,35 @@ func inspect(fsys vfs.FS, dir string) (identity, error) {
 		return i, mustBeWhole(fsys, dir, names)
 	}
 	return i, nil
+}
+
+// listDirectory lists the files of a directory.
+func listDirectory(fsys vfs.FS, dir string) ([]string, error) {
+	info, err := fsys.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, errors.New("it is a file: name a directory")
+	}
+	return fsys.List(dir)
+}
+
+var errNoName = errors.New("its name is empty: name a directory")
+
+// foreignError says that a directory is somebody else's.
+type foreignError struct{ holds string }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("it is no data directory of Millrace and holds other files, such as %s; nothing was changed", e.holds)
+}
+
+// forNew adds to an error about a directory that was to be made what to do.
+func forNew(err error) error {
+	if _, foreign := errors.AsType[*foreignError](err); foreign {
+		return fmt.Errorf("%w: name a directory that is empty or does not exist", err)
+	}
+	return err
 }
 
 // rescue is what to do with a directory that is damaged.
@@ -100,13 +130,20 @@ func mustBeEmpty(names []string) error {
 		return nil
 	}
 	for _, name := range found {
-		if strings.HasPrefix(name, "marker.") || strings.HasPrefix(name, "MANIFEST-") || strings.HasSuffix(name, ".log") || name == ownerFile {
+		if ofLog(name) {
 			return fmt.Errorf("file %s is missing, and there are files of a log, such as %s: either the directory was copied without some of its files, "+
 				"then copy all of them, or a Millrace from before format %d has written it, then use that one; nothing was changed", identityFile, name, directoryFormat)
 		}
 	}
-	return fmt.Errorf("it holds other files, such as %s: name a directory that is empty or does not exist; nothing was changed", found[0])
+	return &foreignError{found[0]}
 }
+
+// logFile matches files that every log of Pebble has and hardly anything else.
+var logFile = regexp.MustCompile(`^(marker\.(manifest|format-version)\..*|(MANIFEST|OPTIONS)-\d+|CURRENT)$`)
+
+// ofLog reports whether a file is one by which a log is known. Other files of
+// Pebble have names like 000012.log, as files of other programs may.
+func ofLog(name string) bool { return logFile.MatchString(name) }
 
 // mustBeWhole refuses a directory without files that it must have.
 func mustBeWhole(fsys vfs.FS, dir string, names []string) error {

@@ -359,3 +359,60 @@ func TestADirectoryWhoseMakingWasInterruptedIsMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+// What is not Millrace's is called so, whatever its files look like.
+func TestWhatIsNoDataDirectoryIsSaid(t *testing.T) {
+	foreign, file := t.TempDir(), filepath.Join(t.TempDir(), "file")
+	for _, name := range []string{"build.log", "OWNER", "notes.sst", "marker.txt", "MANIFEST-of-goods"} {
+		must(t, os.WriteFile(filepath.Join(foreign, name), []byte("x"), 0o600))
+	}
+	must(t, os.WriteFile(file, nil, 0o600))
+	before := snapshot(t, foreign)
+	elsewhere := filepath.Join(t.TempDir(), "to")
+	ways := map[string]func(dir string) error{
+		"open":   func(dir string) error { return opened(Open(dir, Options{Logger: quiet})) },
+		"read":   func(dir string) error { return opened(Open(dir, Options{Logger: quiet, ReadOnly: true})) },
+		"check":  func(dir string) error { _, err := Check(t.Context(), dir, ""); return err },
+		"backup": func(dir string) error { return Backup(t.Context(), dir, elsewhere) },
+	}
+	for way, do := range ways {
+		for dir, want := range map[string]string{foreign: "it is no data directory of Millrace", file: "it is a file: name a directory", "": "its name is empty"} {
+			err := do(dir)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s %q gives %v, want: %s", way, dir, err, want)
+			}
+			if hinted := err != nil && strings.Contains(err.Error(), "empty or does not exist"); hinted != (way == "open" && dir == foreign) {
+				t.Errorf("%s %q gives a hint that is not apt, or none: %v", way, dir, err)
+			}
+		}
+	}
+	sameFiles(t, "after it was refused", before, snapshot(t, foreign))
+	if _, err := Check(t.Context(), stopped(t), foreign); err == nil || !strings.Contains(err.Error(), "empty or does not exist") {
+		t.Errorf("a salvage to it gives %v", err)
+	}
+}
+
+// opened closes a broker that should not have been opened.
+func opened(b *broker.Broker, err error) error {
+	if err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+func TestOptionsThatMeanNothingAreRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for name, o := range map[string]Options{
+		"MaxRecordBytes":  {MaxRecordBytes: -1},
+		"HandoverTimeout": {HandoverTimeout: -1},
+		"CacheBytes":      {CacheBytes: -1},
+		"Durability":      {Durability: 2},
+	} {
+		if err := opened(Open(dir, o)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s gives %v", name, err)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a directory: %v", err)
+	}
+}

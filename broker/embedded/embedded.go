@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace-ml/millrace/broker"
+	"github.com/millrace-ml/millrace/internal/settings"
 )
 
 // Durability says what an acknowledged append survives.
@@ -71,6 +72,18 @@ type Options struct {
 	// old a blob file must be before what is left of it is moved.
 	reserve int64
 	age     time.Duration
+}
+
+// check refuses options that mean nothing.
+func (o *Options) check() error {
+	if o.Durability != Fsync && o.Durability != OS {
+		return fmt.Errorf("option Durability is %d: use Fsync or OS", int(o.Durability))
+	}
+	return settings.NotNegative(
+		settings.Option{Name: "MaxRecordBytes", Value: int64(o.MaxRecordBytes)},
+		settings.Option{Name: "HandoverTimeout", Value: int64(o.HandoverTimeout)},
+		settings.Option{Name: "CacheBytes", Value: o.CacheBytes},
+	)
 }
 
 func (o *Options) setDefaults() {
@@ -131,7 +144,7 @@ var _ broker.Driver = (*driver)(nil)
 // Open opens the data directory, or makes it. Only one process can have it open
 // for writing: for a second one the error matches [broker.ErrInUse] and names the
 // first. A directory that is neither whole, nor empty, nor Millrace's is refused,
-// and nothing in it is changed.
+// and nothing in it is changed, and so are an empty name and options that are negative.
 func Open(dir string, o Options) (*broker.Broker, error) {
 	d, err := openDriver(dir, o)
 	if err != nil {
@@ -141,6 +154,12 @@ func Open(dir string, o Options) (*broker.Broker, error) {
 }
 
 func openDriver(dir string, o Options) (*driver, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("open data directory: %w", errNoName)
+	}
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w", dir, err)
+	}
 	o.setDefaults()
 	d := newDriver(dir, o)
 	if err := d.open(); err != nil {
@@ -232,7 +251,7 @@ func (d *driver) openReadOnly(m mark) (err error) {
 func (d *driver) openToWrite() (err error) {
 	// Look before anything is made: the folder may be somebody else's.
 	if _, err = inspect(d.options.FS, d.dir); err != nil {
-		return err
+		return forNew(err)
 	}
 	if err := d.fs.MkdirAll(d.dir, 0o700); err != nil {
 		return err

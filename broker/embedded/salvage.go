@@ -43,7 +43,7 @@ func mustBeNew(dir string) error {
 	o := Options{}
 	o.setDefaults()
 	if i, err := inspect(o.FS, dir); err != nil {
-		return fmt.Errorf("salvage to %s: %w", dir, err)
+		return fmt.Errorf("salvage to %s: %w", dir, forNew(err))
 	} else if i.ID != "" {
 		return fmt.Errorf("salvage to %s: it is a data directory already: name one that is empty or does not exist", dir)
 	}
