@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -71,7 +72,7 @@ func backup(ctx context.Context, dir, to string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(copyStopped(privateDisk{vfs.Default}, dir, to), lock.Close())
+	return errors.Join(copyStopped(ctx, privateDisk{vfs.Default}, dir, to), lock.Close())
 }
 
 func mustNotExist(to string) error {
@@ -205,8 +206,28 @@ func finishBackup(disk vfs.FS, part, to string, id identity) error {
 	return syncDir(disk, filepath.Dir(to))
 }
 
+// mustNotNeed refuses a directory that was not closed and lacks a table or blob file
+// of its mark, unless it is whole without: it may be one that was deleted.
+func mustNotNeed(ctx context.Context, m mark, disk vfs.FS, dir string) error {
+	lacks := func(f fileMark) bool {
+		_, err := disk.Stat(disk.PathJoin(dir, f.Name))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if m.Closed || !slices.ContainsFunc(m.Files, lacks) {
+		return nil
+	}
+	r, err := check(ctx, dir, "")
+	if err != nil || r.Whole() {
+		return err
+	}
+	if len(r.Faults) > 0 {
+		return fmt.Errorf("%w: %s: see millrace check", ErrDamaged, r.Faults[0])
+	}
+	return fmt.Errorf("%w: %s: see millrace check", ErrDamaged, r.Losses[0])
+}
+
 // copyStopped copies a directory that nobody has open for writing.
-func copyStopped(disk vfs.FS, dir, to string) error {
+func copyStopped(ctx context.Context, disk vfs.FS, dir, to string) error {
 	id, err := inspect(disk, dir)
 	if err != nil {
 		return err
@@ -224,6 +245,9 @@ func copyStopped(disk vfs.FS, dir, to string) error {
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%w: %s: see millrace check", ErrDamaged, faults[0])
+	}
+	if err := mustNotNeed(ctx, m, disk, dir); err != nil {
+		return err
 	}
 	part := to + backupTemporary
 	if err := mustNotExist(part); err != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/millrace-ml/millrace/broker"
 )
 
@@ -179,6 +181,18 @@ func inside(t *testing.T, dir string) (_ string, err error) {
 // directory as it was, and saves what it can or leaves nothing.
 func TestCheckNamesEveryFileThatIsMissing(t *testing.T) {
 	closed, _ := filled(t)
+	killed := filledAndKilled(t)
+	for state, dir := range map[string]string{"closed": closed, "killed": killed} {
+		for _, name := range slices.Sorted(maps.Keys(snapshot(t, dir))) {
+			t.Run(state+"/"+name, func(t *testing.T) { checkWithout(t, dir, name) })
+		}
+	}
+}
+
+// filledAndKilled is a directory like a closed one that was opened, written to and
+// not closed.
+func filledAndKilled(t *testing.T) string {
+	t.Helper()
 	killed := filepath.Join(t.TempDir(), "killed")
 	live, _ := filled(t)
 	b := openDir(t, live, Options{})
@@ -186,10 +200,36 @@ func TestCheckNamesEveryFileThatIsMissing(t *testing.T) {
 	must(t, driverOf(b).fs.ledger.renew())
 	copyLive(t, live, killed)
 	must(t, b.Close())
-	for state, dir := range map[string]string{"closed": closed, "killed": killed} {
-		for _, name := range slices.Sorted(maps.Keys(snapshot(t, dir))) {
-			t.Run(state+"/"+name, func(t *testing.T) { checkWithout(t, dir, name) })
+	return killed
+}
+
+// A table or blob file that is missing after a kill is no longer needed, or is: then
+// what is copied is not whole, and would be taken for whole.
+func TestNoBackupLacksAFileThatIsNeeded(t *testing.T) {
+	dir := filledAndKilled(t)
+	for name := range snapshot(t, dir) {
+		if !strings.HasSuffix(name, ".blob") && !strings.HasSuffix(name, ".sst") {
+			continue
 		}
+		hurt, to := filepath.Join(t.TempDir(), "hurt"), filepath.Join(t.TempDir(), "to")
+		copyTree(t, dir, hurt)
+		must(t, os.Remove(filepath.Join(hurt, name)))
+		if err := Backup(t.Context(), hurt, to); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s a backup gives %v", name, err)
+		}
+	}
+	// One that the mark knows and nothing needs.
+	var m mark
+	must(t, readSealed(privateDisk{vfs.Default}, dir, markFile, &m))
+	m.Files = append(m.Files, fileMark{Name: "000001.blob", Bytes: 1})
+	must(t, m.write(privateDisk{vfs.Default}, dir, true))
+	to := filepath.Join(t.TempDir(), "to")
+	must(t, Backup(t.Context(), dir, to))
+	if r := checked(t, to, ""); !r.Whole() {
+		t.Errorf("the backup is %+v", r)
+	}
+	if _, err := inside(t, dir); err != nil {
+		t.Errorf("without a file that is not needed: %v", err)
 	}
 }
 
