@@ -171,7 +171,7 @@ func (c *checker) files() error {
 // foundFaults adds the files that turned out to be damaged as the log was read: a
 // table or blob file that is missing after a kill may be one that was not needed.
 func (c *checker) foundFaults() {
-	for _, f := range c.d.damage.faults {
+	for _, f := range c.d.damage.all() {
 		if !slices.ContainsFunc(c.report.Faults, func(known Fault) bool { return known.File == f.File }) {
 			c.report.Faults = append(c.report.Faults, f)
 		}

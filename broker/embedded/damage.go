@@ -41,6 +41,13 @@ func (d *damage) found(file, what string) {
 		"file", file, "damage", what, "do", "stop, and run millrace check on the directory")
 }
 
+// all is what was found.
+func (d *damage) all() []Fault {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.faults)
+}
+
 // listener takes over what Pebble tells of its background work.
 func (d *driver) listener() *pebble.EventListener {
 	return &pebble.EventListener{
