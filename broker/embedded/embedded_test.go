@@ -81,17 +81,17 @@ func values(records []broker.Record) string {
 
 func TestTheClockGoesOnWhenTheSystemsStepsBackAndAcrossRestarts(t *testing.T) {
 	disk := newTestDisk()
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	options := Options{Now: func() time.Time { return now }}
+	now := newTestClock()
+	options := Options{Now: now.time}
 	b := disk.open(t, options)
 	createTopic(t, b, "t", 1)
 	publish(t, b, "t", "a")
-	now = now.Add(-time.Hour)
+	now.add(-time.Hour)
 	publish(t, b, "t", "b")
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(-time.Hour)
+	now.add(-time.Hour)
 	b = disk.open(t, options)
 	publish(t, b, "t", "c")
 	all := readFrom(t, b, "t", broker.Start())
@@ -171,9 +171,9 @@ func TestADamagedEntryIsAnErrorThatSaysWhere(t *testing.T) {
 }
 
 func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	now := newTestClock()
 	disk := newTestDisk()
-	options := Options{Now: func() time.Time { return now }, CacheBytes: 1}
+	options := Options{Now: now.time, CacheBytes: 1}
 	b := disk.open(t, options)
 	topic := broker.Topic{Name: "t", Partitions: 1, Retention: time.Hour}
 	if err := b.CreateTopics(t.Context(), topic); err != nil {
@@ -184,9 +184,9 @@ func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, b, "t", "a", "b")
-	now = now.Add(40 * time.Minute)
+	now.add(40 * time.Minute)
 	publish(t, b, "t", "c", "d")
-	now = now.Add(40 * time.Minute)
+	now.add(40 * time.Minute)
 	if err := driverOf(b).deleteOld(); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestRetentionDeletesTheOldestButNotTheLast(t *testing.T) {
 	if err := b.CreateTopics(t.Context(), topic); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(1000 * time.Hour)
+	now.add(1000 * time.Hour)
 	if err := driverOf(b).deleteOld(); err != nil {
 		t.Fatal(err)
 	}

@@ -97,14 +97,14 @@ func TestAPollGoesOnBehindASettleThatARewindHasMet(t *testing.T) {
 
 // A gap in front of the records is passed with the first of them, not before.
 func TestWhatWasDeletedIsPassedWithTheFirstRecordBehindIt(t *testing.T) {
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	b := newTestDisk().open(t, Options{Now: func() time.Time { return now }})
+	now := newTestClock()
+	b := newTestDisk().open(t, Options{Now: now.time})
 	if err := b.CreateTopics(t.Context(), broker.Topic{Name: "t", Partitions: 2, Retention: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	m := joinMember(t, b)
 	publish(t, b, "t", "deleted")
-	now = now.Add(2 * time.Hour)
+	now.add(2 * time.Hour)
 	if _, err := b.Publish(t.Context(), broker.Record{Topic: "t", Pinned: true, Partition: 1, Value: []byte("first")}); err != nil {
 		t.Fatal(err)
 	}

@@ -40,10 +40,10 @@ func keeps(t testing.TB, b *broker.Broker, topics ...string) (bytes int64) {
 
 // The short form has small log files and a clock of its own; the long one is below.
 func TestSpaceComesBackWithRetention(t *testing.T) {
-	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	now := newTestClock()
 	disk := newTestDisk()
 	disk.total = 8 << 20 // log files of 256 KiB
-	b := disk.open(t, Options{Now: func() time.Time { return now }, age: time.Millisecond, CacheBytes: 1})
+	b := disk.open(t, Options{Now: now.time, age: time.Millisecond, CacheBytes: 1})
 	must(t, b.CreateTopics(t.Context(), broker.Topic{Name: "old", Partitions: 2, Retention: time.Minute}, broker.Topic{Name: "kept", Partitions: 1}))
 	noise := make([]byte, 4096)
 	random := rand.NewChaCha8([32]byte{})
@@ -55,14 +55,14 @@ func TestSpaceComesBackWithRetention(t *testing.T) {
 		}
 		_, err := b.Publish(t.Context(), records...)
 		must(t, err)
-		now = now.Add(100 * time.Millisecond)
+		now.add(100 * time.Millisecond)
 	}
-	now = now.Add(30 * time.Second)
+	now.add(30 * time.Second)
 	before := diskUse(t, b)
 	// What was deleted before a restart is given back after it.
 	must(t, driverOf(b).deleteOld())
 	must(t, b.Close())
-	b = disk.open(t, Options{Now: func() time.Time { return now }, age: time.Millisecond, CacheBytes: 1})
+	b = disk.open(t, Options{Now: now.time, age: time.Millisecond, CacheBytes: 1})
 	const small = 6 * 256 << 10 // the log files that are used again
 	deadline := time.Now().Add(60 * time.Second)
 	for {

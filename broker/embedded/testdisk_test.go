@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -167,3 +168,16 @@ func (d *testDisk) open(t testing.TB, o Options) *broker.Broker {
 }
 
 func driverOf(b *broker.Broker) *driver { return b.Driver().(*driver) }
+
+// testClock is a clock that a test sets, while the broker's own goroutines look at it.
+type testClock struct{ nanos atomic.Int64 }
+
+func newTestClock() *testClock {
+	c := &testClock{}
+	c.nanos.Store(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC).UnixNano())
+	return c
+}
+
+func (c *testClock) time() time.Time { return time.Unix(0, c.nanos.Load()).UTC() }
+
+func (c *testClock) add(d time.Duration) { c.nanos.Add(int64(d)) }
