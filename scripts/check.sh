@@ -39,12 +39,13 @@ done
 export CGO_ENABLED=0 GOFLAGS=-trimpath
 step "lint" make -s lint
 step "build" go build ./...
+# These run programs that they build, which the race detector would not watch.
+beside go test -count=1 -timeout 15m ./internal/test/docs ./internal/test/outside
 # Four packages at once on two cores: some mostly wait for their servers.
 step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 15m $(go list ./... | grep -v /internal/test/ ; go list ./internal/test/servers/... ./internal/test/ledger)
+step "documentation" collect
 step "allocations and hostile values" go test -count=1 -timeout 5m -run 'Allocat|Hostile' . ./text/...
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
-# These run programs that they build, which the race detector would not watch.
-step "documentation" go test -count=1 -timeout 10m ./internal/test/docs ./internal/test/outside
 beside go test -count=1 -timeout 10m ./internal/test/crash -run Outage -parallel 4
 step "parity" go test -count=1 -timeout 15m ./internal/test/parity
 step "crash" go test -count=1 -timeout 5m ./internal/test/crash -skip 'OnRedis|OnKafka|Outage'
