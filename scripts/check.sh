@@ -42,12 +42,12 @@ step "build" go build ./...
 # These run programs that they build, which the race detector would not watch.
 beside go test -count=1 -timeout 15m ./internal/test/docs ./internal/test/outside
 # Four packages at once on two cores: some mostly wait for their servers.
-step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 15m $(go list ./... | grep -v /internal/test/ ; go list ./internal/test/servers/... ./internal/test/ledger)
+step "tests" env CGO_ENABLED=1 go test -race -p 4 -timeout 12m $(go list ./... | grep -v /internal/test/ ; go list ./internal/test/servers/... ./internal/test/ledger)
 step "documentation" collect
 step "allocations and hostile values" go test -count=1 -timeout 5m -run 'Allocat|Hostile' . ./text/...
 step "quality" go test -count=1 -timeout 5m ./internal/eval -run TestQuality -v
 beside go test -count=1 -timeout 10m ./internal/test/crash -run Outage -parallel 4
-step "parity" go test -count=1 -timeout 15m ./internal/test/parity
+step "parity" go test -count=1 -timeout 10m ./internal/test/parity
 step "crash" go test -count=1 -timeout 5m ./internal/test/crash -skip 'OnRedis|OnKafka|Outage'
 step "crash on Redis" go test -count=1 -timeout 5m ./internal/test/crash -run OnRedis
 step "crash on Kafka" go test -count=1 -timeout 10m ./internal/test/crash -run OnKafka

@@ -21,7 +21,7 @@ import (
 // does, whose figures are as good as the machine is quiet.
 const (
 	steadyGrowth, shortGrowth = 1.2, 1.6
-	smallMemory               = 100 << 20 // bytes; in the short form a process that takes no more may have grown
+	smallMemory               = 96 << 20 // bytes; in the short form a process that takes no more may have grown
 	resumeLimit, shortResume  = 2 * time.Second, 20 * time.Second
 )
 
