@@ -19,30 +19,47 @@ import (
 
 // A service that was away comes back: every answer is amended once. The answers
 // are no longer in the broker's memory.
-func BenchmarkAmendingAnswers(b *testing.B) {
-	const n = 20000
+func BenchmarkAmendingAnswers(b *testing.B) { benchmarkGathering(b, 20000, away, "revisions/s") }
+
+// The same, in time: every answer is complete at once.
+func BenchmarkAnswering(b *testing.B) { benchmarkGathering(b, 20000, present, "answers/s") }
+
+// benchmarkGathering measures how long a gather takes for what is there already.
+func benchmarkGathering(b *testing.B, n int64, prepare func(testing.TB, int) (awayDesk, *atomic.Int64), unit string) {
 	for range b.N {
 		b.StopTimer()
-		d, revised := away(b, n)
-		g, err := gather.New(d.b, d.c)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
+		d, count := prepare(b, int(n))
 		b.StartTimer()
-		go func() { done <- g.Run(ctx) }()
-		for revised.Load() < n {
-			time.Sleep(time.Millisecond)
-		}
+		stop := d.gather(b)
+		await(count, n)
 		b.StopTimer()
+		stop()
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), unit)
+}
+
+// gather begins to gather; stop ends that, and the desk.
+func (d awayDesk) gather(b *testing.B) (stop func()) {
+	g, err := gather.New(d.b, d.c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			b.Fatal(err)
 		}
 		d.b.Close()
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "revisions/s")
+}
+
+func await(count *atomic.Int64, n int64) {
+	for count.Load() < n {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // All parts of a service are late, but not by much.
@@ -56,64 +73,23 @@ func BenchmarkAmendingRecentAnswers(b *testing.B) {
 			answered.Add(int64(o.Partial))
 			revised.Add(int64(o.Revisions))
 		}
-		g, err := gather.New(d.b, d.c)
-		if err != nil {
-			b.Fatal(err)
-		}
 		tickets, moods, classes := samples(n)
 		for _, list := range [][]broker.Record{tickets, moods} {
 			if _, err := d.b.Publish(b.Context(), list...); err != nil {
 				b.Fatal(err)
 			}
 		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- g.Run(ctx) }()
-		for answered.Load() < n {
-			time.Sleep(time.Millisecond)
-		}
+		stop := d.gather(b)
+		await(&answered, n)
 		b.StartTimer()
 		if _, err := d.b.Publish(b.Context(), classes...); err != nil {
 			b.Fatal(err)
 		}
-		for revised.Load() < n {
-			time.Sleep(time.Millisecond)
-		}
+		await(revised, n)
 		b.StopTimer()
-		cancel()
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
-		d.b.Close()
+		stop()
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "revisions/s")
-}
-
-// The same, in time: every answer is complete at once.
-func BenchmarkAnswering(b *testing.B) {
-	const n = 20000
-	for range b.N {
-		b.StopTimer()
-		d, answered := present(b, n)
-		g, err := gather.New(d.b, d.c)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		b.StartTimer()
-		go func() { done <- g.Run(ctx) }()
-		for answered.Load() < n {
-			time.Sleep(time.Millisecond)
-		}
-		b.StopTimer()
-		cancel()
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
-		d.b.Close()
-	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "answers/s")
 }
 
 // present makes n tickets with all their parts.
