@@ -53,15 +53,8 @@ func (m Member) Run(ctx context.Context, body func(ctx, work context.Context, c 
 		if !errors.Is(err, broker.ErrRejoin) || ctx.Err() != nil {
 			return err
 		}
-		m.log().Warn("joining the group again", "group", m.Group, "because", err)
+		orDefault(m.Logger).Warn("joining the group again", "group", m.Group, "because", err)
 	}
-}
-
-func (m Member) log() *slog.Logger {
-	if m.Logger == nil {
-		return slog.Default()
-	}
-	return m.Logger
 }
 
 // once is one membership.
@@ -120,9 +113,7 @@ type Settling struct {
 // Run returns true when the settle took place, false when the batch belongs to
 // another member, and an error when work ends or trying again cannot help.
 func (s Settling) Run(work context.Context) (bool, error) {
-	if s.Logger == nil {
-		s.Logger = slog.Default()
-	}
+	s.Logger = orDefault(s.Logger)
 	pause, trouble := backoff.New(50*time.Millisecond, backoff.Longest), Trouble{Logger: s.Logger, What: "settle"}
 	results := s.Results()
 	for {

@@ -53,9 +53,9 @@ func (t *Trouble) Note(err error) {
 	switch {
 	case t.tries == 1:
 		t.since = now
-		t.log().Warn(t.What+" failed, trying again", "error", err)
+		orDefault(t.Logger).Warn(t.What+" failed, trying again", "error", err)
 	case now.Sub(t.said) >= again:
-		t.log().Warn(t.What+" still fails, trying again", "error", err, "tries", t.tries, "for", now.Sub(t.since).Round(time.Second))
+		orDefault(t.Logger).Warn(t.What+" still fails, trying again", "error", err, "tries", t.tries, "for", now.Sub(t.since).Round(time.Second))
 	default:
 		return
 	}
@@ -67,13 +67,14 @@ func (t *Trouble) Over() {
 	if t.tries == 0 {
 		return
 	}
-	t.log().Info(t.What+" works again", "failed", t.tries, "for", time.Since(t.since).Round(time.Millisecond))
+	orDefault(t.Logger).Info(t.What+" works again", "failed", t.tries, "for", time.Since(t.since).Round(time.Millisecond))
 	t.tries = 0
 }
 
-func (t *Trouble) log() *slog.Logger {
-	if t.Logger == nil {
+// orDefault is the logger, for which nil means slog.Default().
+func orDefault(log *slog.Logger) *slog.Logger {
+	if log == nil {
 		return slog.Default()
 	}
-	return t.Logger
+	return log
 }
