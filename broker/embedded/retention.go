@@ -42,17 +42,8 @@ func (d *driver) retain() {
 		case <-ctx.Done():
 		}
 	})
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
 	reclaimed := time.Now()
-	for {
-		select {
-		case <-tick.C:
-		case <-d.closing:
-			return
-		case <-d.failure.failed:
-			return
-		}
+	for range d.each(retainEvery) {
 		if err := d.deleteOld(); err != nil && d.failure.get() == nil {
 			d.lines.log(slog.LevelError, "old records could not be deleted", "error", err)
 		}

@@ -13,16 +13,7 @@ import (
 // broker is closed.
 func (d *driver) watch() {
 	was := placeOf(d.dir)
-	tick := time.NewTicker(markEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-d.closing:
-			return
-		case <-d.failure.failed:
-			return
-		}
+	for range d.each(markEvery) {
 		if d.options.onDisk && placeOf(d.dir) != was {
 			// Who publishes on would write what nobody finds again.
 			d.failure.set(fmt.Errorf("directory %s was removed or replaced: %w", d.dir, fs.ErrNotExist))
@@ -38,6 +29,27 @@ func (d *driver) watch() {
 		case !errors.Is(err, fs.ErrNotExist):
 			d.failure.set(fmt.Errorf("write %s: %w", markFile, err))
 			return
+		}
+	}
+}
+
+// each yields again and again, with such pauses, until the broker is closed or has
+// failed.
+func (d *driver) each(pause time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		tick := time.NewTicker(pause)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if !yield() {
+					return
+				}
+			case <-d.closing:
+				return
+			case <-d.failure.failed:
+				return
+			}
 		}
 	}
 }
