@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -146,7 +145,7 @@ func TestServeRunsAndAnswersUntilItsContextEnds(t *testing.T) {
 func TestASecondServeAnnouncesNothing(t *testing.T) {
 	announced := make(chan string, 2)
 	a, err := New(t.Context(), open(t, vfs.NewMem()), load(t, graph), Options{
-		Grace:    math.MaxInt64, // which twice is no time
+		Grace:    1 << 62, // which twice is less than no time
 		Announce: func(_ *broker.Broker, url string) error { announced <- url; return nil },
 	})
 	if err != nil {
